@@ -1,0 +1,6 @@
+//! A CUDA driver that runs on the CPU: it executes the PTX that `nvcc` emits, warp by warp, with the checks of
+//! compute-sanitizer and exact counters. Built as `cdylib` it is a drop-in `libcuda.so`.
+//!
+//! Modules in reading order; imports go down only.
+
+pub mod ptx;
