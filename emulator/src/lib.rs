@@ -3,4 +3,9 @@
 //!
 //! Modules in reading order; imports go down only.
 
+pub mod sched;
+pub mod lower;
+pub mod perf;
+pub mod check;
+pub mod mem;
 pub mod ptx;

@@ -130,7 +130,10 @@ pub enum Operand {
     /// A variable or parameter used as an address or value: `mov.u64 %rd1, tile;`.
     Symbol(Symbol),
     /// `[%rd1+-8]`, `[tile+4]`, `[kernel_param_0]`, `[16]`.
-    Address { base: Base, offset: i64 },
+    Address {
+        base: Base,
+        offset: i64,
+    },
     /// `{%r1, %r2}`.
     Vector(Vec<Operand>),
     /// `%r1|%p1`, the two results of `shfl`, `setp` or `match`.

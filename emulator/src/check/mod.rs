@@ -1,0 +1,3 @@
+//! What goes wrong in device code, and how it is reported.
+
+pub mod fault;
