@@ -4,7 +4,9 @@
 //! Modules in reading order; imports go down only.
 
 pub mod sched;
+pub mod exec;
 pub mod lower;
+pub mod isa;
 pub mod perf;
 pub mod check;
 pub mod mem;

@@ -1,5 +1,7 @@
 //! The tree of a PTX module to a program that the interpreter can run fast: placeholder until the lowering lands.
 
+pub mod program;
+
 use crate::ptx::ast::Variable;
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
