@@ -4,3 +4,8 @@
 //! every instruction keeps its PTX line and the `.loc` chain that leads to the `.cu` line.
 
 pub mod ast;
+mod demangle;
+mod lex;
+mod parse;
+
+pub use parse::parse;
