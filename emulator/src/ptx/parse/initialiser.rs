@@ -75,8 +75,8 @@ impl Parser<'_> {
         let negative = self.accept("-")?;
         let bits = literal_bits(negative, self.token.kind, element);
         let Some(bits) = bits else {
-            let kind = if element.is_float { "float" } else { "integer" };
-            return Err(self.expected(format_args!("a value that fits a {kind} of {} bits", 8 * element.bytes)));
+            let kind = if element.is_float { "a float" } else { "an integer" };
+            return Err(self.expected(format_args!("{kind} of {} bits", 8 * element.bytes)));
         };
         self.advance()?;
         init.extend(&bits.to_le_bytes()[..element.bytes as usize]);

@@ -78,9 +78,8 @@ impl<'t> Parser<'t> {
     /// `.version 9.0 .target sm_80 .address_size 64`.
     fn header(&mut self) -> Result<((u32, u32), String), ParseError> {
         self.expect(".version")?;
-        let version = self.token.text.split_once('.').and_then(|(major, minor)| {
-            Some((major.parse().ok()?, minor.parse().ok()?)) //
-        });
+        let numbers = self.token.text.split_once('.');
+        let version = numbers.and_then(|(major, minor)| major.parse().ok().zip(minor.parse().ok()));
         let Some(version) = version else { return Err(self.expected("a version such as 9.0")) };
         self.advance()?;
         self.expect(".target")?;

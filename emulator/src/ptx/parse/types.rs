@@ -5,6 +5,11 @@ use super::{
     Parser,
 };
 
+/// Above any alignment, size and number of dimensions that has a use; they keep sums of sizes far from overflow.
+const MAX_ALIGN: u64 = 1 << 16;
+const MAX_BYTES: u64 = 1 << 48;
+const MAX_DIMENSIONS: usize = 8;
+
 /// `.align 16 .v4 .f32`.
 #[derive(Clone, Copy)]
 pub(super) struct Type {
@@ -35,9 +40,8 @@ impl Parser<'_> {
     /// `.align 16`.
     pub(super) fn alignment(&mut self) -> Result<u64, ParseError> {
         self.expect(".align")?;
-        let Some(align) = self.token.integer().filter(|align| align.is_power_of_two()) else {
-            return Err(self.expected("a power of two"));
-        };
+        let align = self.token.integer().filter(|&align| align.is_power_of_two() && align <= MAX_ALIGN);
+        let align = align.ok_or_else(|| self.expected(format_args!("a power of two up to {MAX_ALIGN}")))?;
         self.advance()?;
         Ok(align)
     }
@@ -48,19 +52,26 @@ impl Parser<'_> {
         let mut n_bytes = bytes * lanes;
         while self.at("[") {
             let bracket = self.advance()?;
-            let size = if dimensions.is_empty() && self.at("]") { 0 } else { self.unsigned("a size")? };
+            let size = if dimensions.is_empty() && self.at("]") { 0 } else { self.array_size()? };
             self.expect("]")?;
-            // The size of one `[]` counts as 1 here.
-            let Some(product) = n_bytes.checked_mul(size.max(1)).filter(|&product| product <= i64::MAX as u64) else {
-                return Err(self.error(bracket, "expected an array of less than 2^63 bytes"));
-            };
-            n_bytes = product;
+            // An open size counts as 1 here.
+            n_bytes = n_bytes.saturating_mul(size.max(1));
+            if n_bytes > MAX_BYTES || dimensions.len() == MAX_DIMENSIONS {
+                let limit = format!("expected at most {MAX_BYTES} bytes in at most {MAX_DIMENSIONS} dimensions");
+                return Err(self.error(bracket, limit));
+            }
             dimensions.push(size);
         }
         if lanes > 1 {
             dimensions.push(lanes);
         }
         Ok(dimensions)
+    }
+
+    fn array_size(&mut self) -> Result<u64, ParseError> {
+        let Some(size) = self.token.integer().filter(|&size| size > 0) else { return Err(self.expected("a size")) };
+        self.advance()?;
+        Ok(size)
     }
 }
 
