@@ -114,7 +114,7 @@ fn in_bodies() {
         (".reg .b32 %r<2>;", 4, 11, "expected a new name, found `%r`, which is declared already"),
         (".reg .b32 %r7;", 4, 11, "expected a new name, found `%r7`, which is declared already"),
         (".reg .b32 k_param_0;", 4, 11, "expected a new name, found `k_param_0`, which is declared already"),
-        (".reg .b32 x<4000000000>;", 4, 11, "expected at most 262144 registers in a function"),
+        (".reg .b32 x<4000000000>;", 4, 11, "expected at most 2097152 registers in a module"),
         (".reg .v4 .b32 x;", 4, 6, "`.v4` is refused: vector registers are not supported"),
         (
             ".global .b32 x;",

@@ -59,3 +59,31 @@ fn the_function_before_is_no_caller() {
     let got = sources(".loc 1 3 3, function_name $L__info_string0, inlined_at 1 9 9 nop;", &["f"]);
     assert_eq!(got, [Some("/src/a.cu:3:3 (in f, inlined at /src/a.cu:9:9)".to_owned())]);
 }
+
+/// Three levels of a recursive template have one place; the names tell them apart.
+#[test]
+fn a_repeated_loc_adds_no_level() {
+    let [outer, middle, inner] = [0, 1, 2].map(|name| {
+        let at = if name == 0 { "6 41" } else { "3 3" };
+        format!(".loc 1 3 3, function_name $L__info_string{name}, inlined_at 1 {at} nop;\n")
+    });
+    let got = sources(&format!(".loc 1 6 41 {outer}{middle}{inner}{inner}{middle}{inner}{outer}"), &["f", "g", "h"]);
+    let chain = |names: &str| {
+        let mut shown = "/src/a.cu:6:41".to_owned();
+        for name in names.chars() {
+            shown = format!("/src/a.cu:3:3 (in {name}, inlined at {shown})");
+        }
+        Some(shown)
+    };
+    assert_eq!(got, ["f", "fg", "fgh", "fgh", "fg", "fgh", "f"].map(chain));
+}
+
+#[test]
+fn endless_chains_are_cut() {
+    let statements: String = (1..20_000)
+        .map(|line| format!(".loc 1 {line} 1, function_name $L__info_string0, inlined_at 1 {} 1 nop;\n", line - 1))
+        .collect();
+    let got = sources(&statements, &["f"]);
+    let n_callers = got.iter().flatten().map(|it| it.matches("inlined").count());
+    assert_eq!(n_callers.max(), Some(64));
+}

@@ -11,8 +11,8 @@ use super::{
     types::{array_bytes, register_kind},
 };
 
-/// Far above what any kernel has; a bound on memory, whatever the text says.
-const MAX_REGISTERS: usize = 1 << 18;
+/// In a module. Far above what any has; a bound on memory, whatever the text says.
+const MAX_REGISTERS: u32 = 1 << 21;
 
 /// A function whose body is being parsed.
 pub(super) struct Body<'t> {
@@ -243,18 +243,19 @@ impl<'t> Parser<'t> {
     fn register(&mut self, body: &mut Body<'t>, kind: RegisterKind) -> Result<(), ParseError> {
         let name = self.word("a register's name")?;
         let registers = &mut body.function.registers;
-        let first = registers.len();
+        let first = registers.len() as u32;
         let is_new = if self.accept("<")? {
             let count = self.count("a number of registers")?;
             self.expect(">")?;
-            if count as usize > MAX_REGISTERS - first {
-                return Err(self.error(name, format!("expected at most {MAX_REGISTERS} registers in a function")));
+            self.n_registers = self.n_registers.saturating_add(count);
+            if self.n_registers > MAX_REGISTERS {
+                return Err(self.error(name, format!("expected at most {MAX_REGISTERS} registers in a module")));
             }
             registers.extend((0..count).map(|number| Register { name: format!("{}{number}", name.text), kind }));
-            body.scopes.declare_range(name.text, first as u32, count)
+            body.scopes.declare_range(name.text, first, count)
         } else {
             registers.push(Register { name: name.text.to_owned(), kind });
-            body.scopes.declare(name.text, Name::Register(RegisterId(first as u32)))
+            body.scopes.declare(name.text, Name::Register(RegisterId(first)))
         };
         if is_new { Ok(()) } else { Err(self.declared_twice(name)) }
     }

@@ -31,6 +31,7 @@ pub fn parse(text: &str) -> Result<Module, ParseError> {
         functions: Vec::new(),
         names: HashMap::new(),
         sources: Sources::default(),
+        n_registers: 0,
         padding: 0,
         relocated: Vec::new(),
     };
@@ -50,6 +51,8 @@ struct Parser<'t> {
     functions: Vec<Option<LocatedFunction>>,
     names: HashMap<&'t str, ModuleName>,
     sources: Sources<'t>,
+    /// In the ranges of all functions so far.
+    n_registers: u32,
     /// The zeros added to all initialisers so far, in bytes.
     padding: u64,
     /// Names in initialisers, which may be declared later.

@@ -18,18 +18,24 @@ pub(super) type LocationId = usize;
 /// File number, line and column.
 type Place = (u32, u32, u32);
 
+/// More callers than this around inlined code are not told: a [`Source`] is dropped and shown recursively.
+const MAX_CALLERS: u32 = 64;
+
 /// A `.loc`.
 struct Location<'t> {
     token: Token<'t>,
     place: Place,
-    inlined: Option<Inlined<'t>>,
+    /// The inlined function, and the `.loc` it was inlined at.
+    inlined: Option<(Call<'t>, LocationId)>,
+    n_callers: u32,
 }
 
 /// `, function_name $L__info_string0+4, inlined_at 1 18 3`.
-struct Inlined<'t> {
+#[derive(Clone, Copy)]
+struct Call<'t> {
     label: Token<'t>,
     addend: i64,
-    at: LocationId,
+    at: Place,
 }
 
 /// What the debugging directives of a module say.
@@ -44,10 +50,44 @@ pub(super) struct Sources<'t> {
     labels: HashMap<&'t str, usize>,
 }
 
-impl Sources<'_> {
+impl<'t> Sources<'t> {
     /// An `inlined_at` does not look into the function before.
     pub fn start_function(&mut self) {
         self.recent.clear();
+    }
+
+    fn add(&mut self, location: Location<'t>) -> LocationId {
+        let id = self.locations.len();
+        self.recent.insert(location.place, id);
+        self.locations.push(location);
+        id
+    }
+
+    fn add_plain(&mut self, token: Token<'t>, place: Place) -> LocationId {
+        self.add(Location { token, place, inlined: None, n_callers: 0 })
+    }
+
+    /// A function that is inlined into itself has one place for the call, the callee and its callee. When nvcc comes
+    /// back to one of them, it repeats that `.loc` and means the one before, not yet another level.
+    fn add_inlined(&mut self, token: Token<'t>, place: Place, call: Call<'t>) -> LocationId {
+        let at = self.recent.get(&call.at).copied();
+        let caller = |&id: &LocationId| self.locations[id].inlined.map(|(_, at)| at);
+        if let Some(id) = std::iter::successors(at, caller).find(|&id| self.is(id, place, call)) {
+            self.recent.insert(place, id);
+            return id;
+        }
+        let known = at.filter(|&id| self.locations[id].n_callers < MAX_CALLERS);
+        let at = known.unwrap_or_else(|| self.add_plain(token, call.at));
+        let n_callers = self.locations[at].n_callers + 1;
+        self.add(Location { token, place, inlined: Some((call, at)), n_callers })
+    }
+
+    /// Whether the location is that of the same directive.
+    fn is(&self, id: LocationId, place: Place, call: Call<'t>) -> bool {
+        let Location { place: known_place, inlined, .. } = &self.locations[id];
+        let is_call =
+            |known: Call| (known.label.text, known.addend, known.at) == (call.label.text, call.addend, call.at);
+        *known_place == place && inlined.is_some_and(|(known, _)| is_call(known))
     }
 }
 
@@ -69,31 +109,24 @@ impl<'t> Parser<'t> {
     pub(super) fn loc(&mut self) -> Result<LocationId, ParseError> {
         let token = self.advance()?;
         let place = self.place()?;
-        let inlined = if self.accept(",")? { Some(self.inlined(token)?) } else { None };
-        Ok(self.add_location(Location { token, place, inlined }))
+        if !self.accept(",")? {
+            return Ok(self.sources.add_plain(token, place));
+        }
+        let call = self.call()?;
+        Ok(self.sources.add_inlined(token, place, call))
     }
 
     fn place(&mut self) -> Result<Place, ParseError> {
         Ok((self.count("a file number")?, self.count("a line")?, self.count("a column")?))
     }
 
-    fn inlined(&mut self, token: Token<'t>) -> Result<Inlined<'t>, ParseError> {
+    fn call(&mut self) -> Result<Call<'t>, ParseError> {
         self.expect("function_name")?;
         let label = self.word("a label of .debug_str")?;
         let addend = self.addend()?;
         self.expect(",")?;
         self.expect("inlined_at")?;
-        let place = self.place()?;
-        let known = self.sources.recent.get(&place).copied();
-        let at = known.unwrap_or_else(|| self.add_location(Location { token, place, inlined: None }));
-        Ok(Inlined { label, addend, at })
-    }
-
-    fn add_location(&mut self, location: Location<'t>) -> LocationId {
-        let id = self.sources.locations.len();
-        self.sources.recent.insert(location.place, id);
-        self.sources.locations.push(location);
-        id
+        Ok(Call { label, addend, at: self.place()? })
     }
 
     /// `.section .debug_str { $L__info_string0: .b8 95,90,0 }`. Other sections are skipped.
@@ -130,12 +163,12 @@ impl<'t> Parser<'t> {
                 return Err(self.error(location.token, format!("expected `.file {number}` in this module, found none")));
             };
             let file = paths.entry(number).or_insert_with(|| path.into()).clone();
-            let inlined = match &location.inlined {
+            let inlined = match location.inlined {
                 None => None,
-                Some(inlined) => {
-                    let offset = self.debug_str_offset(inlined)?;
+                Some((call, at)) => {
+                    let offset = self.debug_str_offset(call)?;
                     let name = names.entry(offset).or_insert_with(|| self.function_name(offset)).clone();
-                    Some((name, sources[inlined.at].clone()))
+                    Some((name, sources[at].clone()))
                 }
             };
             sources.push(Arc::new(Source { file, line, column, inlined }));
@@ -143,10 +176,9 @@ impl<'t> Parser<'t> {
         Ok(sources)
     }
 
-    fn debug_str_offset(&self, inlined: &Inlined) -> Result<usize, ParseError> {
-        let label = inlined.label;
+    fn debug_str_offset(&self, Call { label, addend, .. }: Call) -> Result<usize, ParseError> {
         let base = self.sources.labels.get(label.text);
-        let offset = base.and_then(|base| base.checked_add_signed(isize::try_from(inlined.addend).ok()?));
+        let offset = base.and_then(|base| base.checked_add_signed(isize::try_from(addend).ok()?));
         offset.filter(|&offset| offset < self.sources.debug_str.len()).ok_or_else(|| {
             self.lexer.error(label.start, label.line, format!("expected `{}` in .debug_str, found none", label.text))
         })
