@@ -67,8 +67,8 @@ impl<'t> Sources<'t> {
         self.add(Location { token, place, inlined: None, n_callers: 0 })
     }
 
-    /// A function that is inlined into itself has one place for the call, the callee and its callee. When nvcc comes
-    /// back to one of them, it repeats that `.loc` and means the one before, not yet another level.
+    /// Where a function is inlined into itself, all levels of the recursion are at one place. When nvcc comes back to
+    /// a level it repeats the `.loc` of that level, which is then among the callers: it must not add one more.
     fn add_inlined(&mut self, token: Token<'t>, place: Place, call: Call<'t>) -> LocationId {
         let at = self.recent.get(&call.at).copied();
         let caller = |&id: &LocationId| self.locations[id].inlined.map(|(_, at)| at);
