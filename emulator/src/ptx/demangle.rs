@@ -95,7 +95,7 @@ mod tests {
             ("_Z3fooPfi", "foo"),
             ("_ZL4sillv", "sill"),
             ("_ZN2ns4lvl1Ef", "lvl1"),
-            ("_ZNK2ns1SIfE4getEi", "get"),
+            ("_ZNK2ns1SIfE3getEi", "get"),
             ("_Z2opILi3EEvRf", "op"),
             ("_ZN2ns3runINS_3PodIfLin4EEEPKS1_EEvT_", "run"),
             ("_ZSt4moveIRKjEONSt16remove_referenceIT_E4typeEOS3_", "move"),
