@@ -3,6 +3,7 @@
 //!
 //! Modules in reading order; imports go down only.
 
+pub mod driver;
 pub mod sched;
 pub mod exec;
 pub mod lower;
@@ -11,3 +12,7 @@ pub mod perf;
 pub mod check;
 pub mod mem;
 pub mod ptx;
+pub mod settings;
+
+/// A hash of the emulator's sources. `cuda_emulator_build_id` of a library built from the same sources returns the same.
+pub const BUILD_ID: &str = env!("CUDA_EMULATOR_BUILD_ID");

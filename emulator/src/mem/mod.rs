@@ -1,3 +1,6 @@
 //! Device memory: what is allocated, and where the bytes of a device address are on the host.
 
+pub mod allocations;
+pub mod arena;
+pub mod map;
 pub mod region;

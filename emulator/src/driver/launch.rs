@@ -1,0 +1,248 @@
+//! Kernel launches: what the card would refuse is refused here.
+
+use super::{
+    Handle, entry,
+    error::{Error, Result},
+    function::max_resident_blocks,
+    objects::Function,
+    state::driver,
+    work::{Launch, Work},
+};
+use crate::{sched::Shape, settings::card::Card};
+use std::{
+    ffi::{c_uint, c_void},
+    ptr, slice,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
+
+/// `CUlaunchConfig`.
+#[repr(C)]
+#[derive(Debug)]
+pub struct LaunchConfig {
+    pub grid: [c_uint; 3],
+    pub block: [c_uint; 3],
+    pub shared_bytes: c_uint,
+    pub stream: Handle,
+    pub attributes: *const LaunchAttribute,
+    pub n_attributes: c_uint,
+}
+
+/// `CUlaunchAttribute`: the union `value` begins with what the emulator reads of it.
+#[repr(C)]
+#[derive(Debug)]
+pub struct LaunchAttribute {
+    pub id: u32,
+    pad: u32,
+    pub value: [u32; 16],
+}
+
+/// Where a launch's arguments are.
+#[derive(Clone, Copy)]
+struct Arguments {
+    /// One pointer for each parameter, or null.
+    params: *mut *mut c_void,
+    /// The whole parameter block, described by a list of `CU_LAUNCH_PARAM_*`, or null.
+    extra: *mut *mut c_void,
+}
+
+/// # Safety
+/// As CUDA's.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuLaunchKernel(
+    function: Handle,
+    grid_x: c_uint,
+    grid_y: c_uint,
+    grid_z: c_uint,
+    block_x: c_uint,
+    block_y: c_uint,
+    block_z: c_uint,
+    shared_bytes: c_uint,
+    stream: Handle,
+    params: *mut *mut c_void,
+    extra: *mut *mut c_void,
+) -> u32 {
+    let (grid, block) = ([grid_x, grid_y, grid_z], [block_x, block_y, block_z]);
+    let shape = Shape { grid, block, dynamic_shared_bytes: shared_bytes };
+    // SAFETY: the caller's promise.
+    entry(|| unsafe { launch(function, shape, stream, Arguments { params, extra }, false) })
+}
+
+/// # Safety
+/// As CUDA's.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuLaunchCooperativeKernel(
+    function: Handle,
+    grid_x: c_uint,
+    grid_y: c_uint,
+    grid_z: c_uint,
+    block_x: c_uint,
+    block_y: c_uint,
+    block_z: c_uint,
+    shared_bytes: c_uint,
+    stream: Handle,
+    params: *mut *mut c_void,
+) -> u32 {
+    let (grid, block) = ([grid_x, grid_y, grid_z], [block_x, block_y, block_z]);
+    let shape = Shape { grid, block, dynamic_shared_bytes: shared_bytes };
+    let arguments = Arguments { params, extra: ptr::null_mut() };
+    // SAFETY: the caller's promise.
+    entry(|| unsafe { launch(function, shape, stream, arguments, true) })
+}
+
+/// # Safety
+/// As CUDA's.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuLaunchKernelEx(
+    config: *const LaunchConfig,
+    function: Handle,
+    params: *mut *mut c_void,
+    extra: *mut *mut c_void,
+) -> u32 {
+    entry(|| {
+        if config.is_null() {
+            return Err(Error::INVALID_VALUE);
+        }
+        // SAFETY: not null, so a config, by the caller's promise.
+        let &LaunchConfig { grid, block, shared_bytes, stream, attributes, n_attributes } = unsafe { &*config };
+        let attributes = match (attributes.is_null(), n_attributes) {
+            (_, 0) => &[],
+            (true, _) => return Err(Error::INVALID_VALUE),
+            // SAFETY: the caller's promise.
+            (false, n) => unsafe { slice::from_raw_parts(attributes, n as usize) },
+        };
+        let mut is_cooperative = false;
+        for attribute in attributes {
+            is_cooperative |= read_attribute(attribute)?;
+        }
+        let shape = Shape { grid, block, dynamic_shared_bytes: shared_bytes };
+        // SAFETY: the caller's promise.
+        unsafe { launch(function, shape, stream, Arguments { params, extra }, is_cooperative) }
+    })
+}
+
+/// Whether the attribute makes the launch cooperative.
+///
+/// # Errors
+/// When it asks for something that is not there.
+fn read_attribute(attribute: &LaunchAttribute) -> Result<bool> {
+    match attribute.id {
+        2 => Ok(attribute.value[0] != 0), // COOPERATIVE
+        // CLUSTER_DIMENSION, PREFERRED_CLUSTER_DIMENSION: a cluster of one block is no cluster.
+        4 | 11 if attribute.value[..3] == [1, 1, 1] => Ok(false),
+        // IGNORE, and hints that change no result: ACCESS_POLICY_WINDOW, SYNCHRONIZATION_POLICY,
+        // CLUSTER_SCHEDULING_POLICY_PREFERENCE, PRIORITY, MEM_SYNC_DOMAIN_MAP, MEM_SYNC_DOMAIN,
+        // PREFERRED_SHARED_MEMORY_CARVEOUT. PROGRAMMATIC_STREAM_SERIALIZATION allows an overlap and promises none.
+        0 | 1 | 3 | 5 | 6 | 8 | 9 | 10 | 14 => Ok(false),
+        id => {
+            eprintln!("cuda-emulator: launch attribute {id} is not supported");
+            Err(Error::NOT_SUPPORTED)
+        }
+    }
+}
+
+/// # Safety
+/// The arguments are null or what CUDA's reference says, for the parameters of `function`.
+unsafe fn launch(function: Handle, shape: Shape, stream: Handle, arguments: Arguments, is_cooperative: bool) -> Result {
+    let driver = driver()?;
+    let stream = driver.stream(stream)?;
+    let function = driver.objects().function(function)?;
+    if !Arc::ptr_eq(&function.context, &stream.context) {
+        return Err(Error::INVALID_HANDLE);
+    }
+    check(driver.settings.card, &function, shape, is_cooperative)?;
+    // SAFETY: the caller's promise.
+    let params = unsafe { copy_params(&function, arguments) }?;
+    let kernel = Arc::clone(&function.kernel);
+    driver.enqueue(&stream, &[], Work::Launch(Launch { kernel, shape, params }))?;
+    Ok(())
+}
+
+/// Whether the card runs a kernel in this shape.
+fn check(card: &Card, function: &Function, shape: Shape, is_cooperative: bool) -> Result {
+    let kernel = &function.kernel;
+    let Shape { grid, block, dynamic_shared_bytes } = shape;
+    let is_in = |dims: [u32; 3], max: [u32; 3]| dims.iter().zip(max).all(|(dim, max)| (1..=max).contains(dim));
+    if !is_in(grid, Card::MAX_GRID) || !is_in(block, Card::MAX_BLOCK) {
+        return Err(Error::INVALID_VALUE);
+    }
+    let n_threads = block.iter().product::<u32>();
+    let is_other_block = kernel.req_ntid.is_some_and(|required| required != block);
+    if n_threads > Card::MAX_THREADS_PER_BLOCK.min(kernel.max_threads) || is_other_block {
+        return Err(Error::INVALID_VALUE);
+    }
+    if dynamic_shared_bytes > function.max_dynamic_shared.load(Relaxed) {
+        return Err(Error::INVALID_VALUE);
+    }
+    let n_resident = max_resident_blocks(card, function, n_threads, dynamic_shared_bytes);
+    if n_resident == 0 {
+        return Err(Error::LAUNCH_OUT_OF_RESOURCES);
+    }
+    let n_blocks: u64 = grid.iter().map(|dim| u64::from(*dim)).product();
+    if is_cooperative && n_blocks > u64::from(n_resident * card.n_sms) {
+        return Err(Error::COOPERATIVE_LAUNCH_TOO_LARGE);
+    }
+    Ok(())
+}
+
+/// Takes the parameters during the call.
+///
+/// # Safety
+/// As for [`launch`].
+unsafe fn copy_params(function: &Function, Arguments { params, extra }: Arguments) -> Result<Box<[u8]>> {
+    let kernel = &function.kernel;
+    let mut block = vec![0; kernel.param_bytes as usize].into_boxed_slice();
+    if !extra.is_null() {
+        // SAFETY: the caller's promise.
+        let given = unsafe { extra_params(extra) }?;
+        if !params.is_null() || given.len() > block.len() {
+            return Err(Error::INVALID_VALUE);
+        }
+        block[..given.len()].copy_from_slice(given);
+        return Ok(block);
+    }
+    if params.is_null() && !kernel.params.is_empty() {
+        return Err(Error::INVALID_VALUE);
+    }
+    for (i, &(offset, bytes)) in kernel.params.iter().enumerate() {
+        // SAFETY: the caller promises one pointer for each parameter, each null or valid for reads of its bytes.
+        let argument = unsafe {
+            let pointer = *params.add(i);
+            if pointer.is_null() {
+                return Err(Error::INVALID_VALUE);
+            }
+            slice::from_raw_parts(pointer.cast::<u8>(), bytes as usize)
+        };
+        block[offset as usize..][..bytes as usize].copy_from_slice(argument);
+    }
+    Ok(block)
+}
+
+/// The parameter block that a list of `CU_LAUNCH_PARAM_*` describes.
+///
+/// # Safety
+/// `extra` is such a list.
+unsafe fn extra_params<'a>(extra: *mut *mut c_void) -> Result<&'a [u8]> {
+    const END: usize = 0;
+    const BUFFER_POINTER: usize = 1;
+    const BUFFER_SIZE: usize = 2;
+    let (mut buffer, mut bytes) = (ptr::null::<u8>(), 0);
+    for i in (0..).step_by(2) {
+        // SAFETY: the list goes on up to END, and what follows a name is its value.
+        unsafe {
+            match *extra.add(i) as usize {
+                END => break,
+                BUFFER_POINTER => buffer = (*extra.add(i + 1)).cast(),
+                BUFFER_SIZE => bytes = *(*extra.add(i + 1)).cast::<usize>(),
+                _ => return Err(Error::INVALID_VALUE),
+            }
+        }
+    }
+    if buffer.is_null() {
+        return if bytes == 0 { Ok(&[]) } else { Err(Error::INVALID_VALUE) };
+    }
+    // SAFETY: the caller's promise.
+    Ok(unsafe { slice::from_raw_parts(buffer, bytes) })
+}
+
+// The layouts of `cuda.h`, where the attribute's union is 64 bytes long and aligned to 8.
+const _: () = assert!(size_of::<LaunchConfig>() == 56 && size_of::<LaunchAttribute>() == 72);

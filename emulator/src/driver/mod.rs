@@ -1,0 +1,102 @@
+//! The C entry points of `libcuda`, over streams, memory and modules.
+//!
+//! Every symbol that `cuda.h` declares (as cudarc knows it) is exported. What is not implemented is listed in
+//! [`unsupported`] and returns `CUDA_ERROR_NOT_SUPPORTED`. It presents a driver for CUDA 13.0 and one device. Handles are
+//! numbers, not pointers: a handle that is wrong or stale is an error, never a crash.
+//!
+//! Beyond CUDA there are four entry points for tools and tests:
+//!
+//! - `const char* cuda_emulator_build_id(void)`: [`BUILD_ID`](crate::BUILD_ID) of the library.
+//! - `CUresult cuda_emulator_counters(const char* kernel, struct cuda_emulator_counters* out)`: waits for all work, then
+//!   writes the totals since the last reset, of one kernel or (null) of all. The struct is [`tools::Totals`].
+//! - `CUresult cuda_emulator_reset_counters(void)`: waits for all work and sets the totals to zero.
+//! - `const char* cuda_emulator_last_fault(void)`: the report of the last fault in the process, or null. Never freed.
+//!
+//! Locks: an entry point may hold the table of objects and take one of the others (memory, queue, counters), and holds
+//! nothing else while it takes the table. Nobody holds a lock while work runs or while waiting for work.
+//!
+//! In this module a `# Safety` section that says "as CUDA's" means: pointers are null or valid for what CUDA's reference
+//! says the call reads and writes there.
+#![allow(unsafe_code)]
+
+pub mod error;
+pub mod queue;
+pub mod state;
+pub mod objects;
+pub mod work;
+pub mod profile;
+pub mod device;
+pub mod context;
+pub mod memory;
+pub mod host_memory;
+pub mod copy;
+pub mod ptx_header;
+pub mod module;
+pub mod function;
+pub mod launch;
+pub mod stream;
+pub mod event;
+pub mod proc_address;
+pub mod unsupported;
+pub mod tools;
+
+use error::{Error, Result};
+use std::{
+    ffi::{CStr, c_char, c_void},
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+/// A `CUcontext`, `CUstream`, `CUevent`, `CUmodule` or `CUfunction`: a number that looks like a pointer.
+pub type Handle = *mut c_void;
+
+/// A `CUdeviceptr`.
+pub type DevicePtr = u64;
+
+/// Runs an entry point: errors and panics become codes, and calls out of a host function are refused, as CUDA does.
+fn entry(body: impl FnOnce() -> Result) -> u32 {
+    if work::is_in_host_function() {
+        return Error::NOT_PERMITTED.0;
+    }
+    match catch_unwind(AssertUnwindSafe(body)) {
+        Ok(Ok(())) => 0,
+        Ok(Err(Error(code))) => code,
+        Err(_) => {
+            eprintln!("cuda-emulator: the panic above is a bug of the emulator; the call returns CUDA_ERROR_UNKNOWN");
+            Error::UNKNOWN.0
+        }
+    }
+}
+
+/// Writes a result where the caller wants it.
+///
+/// # Safety
+/// `out` is null or valid for a write.
+unsafe fn put<T>(out: *mut T, value: T) -> Result {
+    if out.is_null() {
+        return Err(Error::INVALID_VALUE);
+    }
+    // SAFETY: not null, so valid, by the caller's promise.
+    unsafe { out.write(value) };
+    Ok(())
+}
+
+/// Writes a result if the caller wants it.
+///
+/// # Safety
+/// `out` is null or valid for a write.
+unsafe fn put_if_wanted<T>(out: *mut T, value: T) {
+    // SAFETY: the caller's promise.
+    let _ = unsafe { put(out, value) };
+}
+
+/// A name given by the caller.
+///
+/// # Safety
+/// `text` is null or a C string that lives for `'a`.
+unsafe fn name<'a>(text: *const c_char) -> Result<&'a str> {
+    if text.is_null() {
+        return Err(Error::INVALID_VALUE);
+    }
+    // SAFETY: not null, so a C string, by the caller's promise.
+    unsafe { CStr::from_ptr(text) }.to_str().map_err(|_| Error::INVALID_VALUE)
+}

@@ -1,0 +1,241 @@
+//! What can be queued in a stream, and doing it.
+
+use super::{
+    error::{Error, Result},
+    objects::{Context, Event, Stream},
+    queue::Ticket,
+    state::Driver,
+};
+use crate::{
+    check::fault::{Fault, FaultKind},
+    lower::Kernel,
+    sched,
+};
+use std::{
+    cell::Cell,
+    ffi::{CString, c_char, c_void},
+    panic::{AssertUnwindSafe, catch_unwind},
+    ptr,
+    sync::{
+        Arc,
+        atomic::{AtomicPtr, Ordering},
+    },
+    time::Instant,
+};
+
+/// One end of a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// An address that device code can use: device, pinned or registered memory. Looked up again when the copy runs.
+    Mapped(u64),
+    /// Any other host address. The call that queued the copy does not return before it is done.
+    Pageable(u64),
+}
+
+/// Where a copy's bytes come from.
+#[derive(Debug)]
+pub enum Source {
+    Place(Place),
+    /// Bytes that were taken during the call.
+    Staged(Box<[u8]>),
+}
+
+/// A kernel launch that was checked.
+#[derive(Debug)]
+pub struct Launch {
+    pub kernel: Arc<Kernel>,
+    pub shape: sched::Shape,
+    /// The parameter block, `kernel.param_bytes` long.
+    pub params: Box<[u8]>,
+}
+
+/// `CUhostFn`.
+pub type HostFunction = unsafe extern "C" fn(*mut c_void);
+
+/// One piece of work in a stream.
+#[derive(Debug)]
+pub enum Work {
+    Copy {
+        to: Place,
+        from: Source,
+        bytes: u64,
+    },
+    /// `count` times the low `width` bytes of `value`.
+    Fill {
+        to: u64,
+        value: u32,
+        width: u64,
+        count: u64,
+    },
+    Launch(Launch),
+    /// A function of the program; `argument` is its pointer, of which this thread knows nothing.
+    Call {
+        function: HostFunction,
+        argument: usize,
+    },
+    /// Sets the time of an event, unless it was recorded again since.
+    Stamp {
+        event: Arc<Event>,
+        generation: u64,
+    },
+    /// The end of `cuMemFreeAsync`.
+    Free(u64),
+    /// Nothing: it only waits.
+    Join,
+}
+
+impl Driver {
+    /// Queues work. When its turn comes it is skipped if the context has broken down.
+    pub fn enqueue(&'static self, stream: &Stream, after: &[Ticket], work: Work) -> Result<Ticket> {
+        let context = Arc::clone(&stream.context);
+        let run = move || {
+            if context.check().is_err() {
+                return;
+            }
+            let result = catch_unwind(AssertUnwindSafe(|| self.run(&context, work)));
+            match result {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => context.fail(error),
+                Err(_) => {
+                    eprintln!("cuda-emulator: the panic above is a bug of the emulator; the context is lost");
+                    context.fail(Error::UNKNOWN);
+                }
+            }
+        };
+        self.queue.push(stream.id, after, Box::new(run)).ok_or(Error::INVALID_HANDLE)
+    }
+
+    /// Waits for work of `stream`.
+    ///
+    /// # Errors
+    /// When the context has broken down by then.
+    pub fn wait(&self, stream: &Stream, ticket: Ticket) -> Result {
+        self.queue.wait(ticket);
+        stream.context.check()
+    }
+
+    fn run(&self, context: &Context, work: Work) -> Result {
+        match work {
+            Work::Copy { to, from, bytes } => self.copy(to, &from, bytes),
+            Work::Fill { to, value, width, count } => self.fill(to, value, width, count),
+            Work::Launch(launch) => self.launch(&launch),
+            Work::Call { function, argument } => {
+                call(function, argument);
+                Ok(())
+            }
+            Work::Stamp { event, generation } => {
+                let mut record = event.record();
+                if record.generation == generation {
+                    record.time = Some(Instant::now());
+                }
+                Ok(())
+            }
+            Work::Free(address) => {
+                self.memory().finish_free(address);
+                Ok(())
+            }
+            Work::Join => context.check(),
+        }
+    }
+
+    fn copy(&self, to: Place, from: &Source, bytes: u64) -> Result {
+        let to = self.host_address(to, bytes)?;
+        let from = match from {
+            Source::Place(place) => self.host_address(*place, bytes)?,
+            Source::Staged(staged) => staged.as_ptr() as u64,
+        };
+        // SAFETY: mapped ranges lie in one live allocation (just looked up; only later work frees it), pageable ranges
+        // are the caller's, who waits for this copy, and staged bytes are ours. The ranges may overlap.
+        unsafe { ptr::copy(from as *const u8, to as *mut u8, bytes as usize) };
+        Ok(())
+    }
+
+    fn fill(&self, to: u64, value: u32, width: u64, count: u64) -> Result {
+        let to = self.host_address(Place::Mapped(to), width * count)?;
+        // SAFETY: the range lies in one live allocation (just looked up), and `to` is a multiple of `width` because the
+        // entry point checked the device address and allocations start at multiples of 256 on both sides.
+        unsafe {
+            match width {
+                1 => ptr::write_bytes(to as *mut u8, value as u8, count as usize),
+                2 => (0..count as usize).for_each(|i| (to as *mut u16).add(i).write_unaligned(value as u16)),
+                4 => (0..count as usize).for_each(|i| (to as *mut u32).add(i).write_unaligned(value)),
+                _ => unreachable!("memset has elements of 1, 2 or 4 bytes"),
+            }
+        }
+        Ok(())
+    }
+
+    fn launch(&self, Launch { kernel, shape, params }: &Launch) -> Result {
+        let regions = self.memory().regions();
+        let options = sched::Options {
+            n_threads: self.settings.n_threads,
+            n_sms: self.settings.card.n_sms,
+            compute_capability: self.settings.card.compute_capability,
+        };
+        match sched::launch(kernel, *shape, params, &regions, options) {
+            Ok(counters) => {
+                self.profile.add(&kernel.name, counters);
+                Ok(())
+            }
+            Err(fault) => {
+                report(&fault.to_string());
+                Err(code(&fault))
+            }
+        }
+    }
+
+    fn host_address(&self, place: Place, bytes: u64) -> Result<u64> {
+        match place {
+            Place::Pageable(address) => Ok(address),
+            Place::Mapped(address) => {
+                let memory = self.memory();
+                memory.host(address, bytes).ok_or_else(|| {
+                    let place = memory.regions().describe(address);
+                    report(&format!("copy or memset of {bytes} bytes at {address:#x}, {place}"));
+                    Error::ILLEGAL_ADDRESS
+                })
+            }
+        }
+    }
+}
+
+/// What a GPU returns for the fault.
+fn code(fault: &Fault) -> Error {
+    match fault.kind {
+        FaultKind::OutOfBounds | FaultKind::ReadOnly => Error::ILLEGAL_ADDRESS,
+        FaultKind::Misaligned => Error::MISALIGNED_ADDRESS,
+        FaultKind::Deadlock | FaultKind::StepLimit => Error::LAUNCH_TIMEOUT,
+        // A GPU stops at these with this code, or goes on with garbage.
+        _ => Error::LAUNCH_FAILED,
+    }
+}
+
+static LAST_FAULT: AtomicPtr<c_char> = AtomicPtr::new(ptr::null_mut());
+
+/// The last report, or null.
+pub fn last_fault() -> *const c_char {
+    LAST_FAULT.load(Ordering::Acquire)
+}
+
+/// Says what device code did wrong. The text stays for [`last_fault`], as long as the process: faults are few.
+fn report(text: &str) {
+    eprintln!("cuda-emulator: {text}");
+    let text = CString::new(text.replace('\0', " ")).expect("there is no NUL left");
+    LAST_FAULT.store(text.into_raw(), Ordering::Release);
+}
+
+thread_local! {
+    static IS_IN_HOST_FUNCTION: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether the calling thread is inside a function that `cuLaunchHostFunc` queued.
+pub fn is_in_host_function() -> bool {
+    IS_IN_HOST_FUNCTION.get()
+}
+
+fn call(function: HostFunction, argument: usize) {
+    IS_IN_HOST_FUNCTION.set(true);
+    // SAFETY: the program gave function and argument to `cuLaunchHostFunc`, to be called on any thread.
+    unsafe { function(argument as *mut c_void) };
+    IS_IN_HOST_FUNCTION.set(false);
+}

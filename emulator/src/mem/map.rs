@@ -1,0 +1,63 @@
+//! Memory from the operating system: the pages behind device memory, and pinned host memory.
+#![allow(unsafe_code)]
+
+use std::{fs, ptr};
+
+/// Pages of this process. They are zero at first, and only those that are written take memory.
+#[derive(Debug)]
+pub struct Mapping {
+    base: u64,
+    bytes: usize,
+}
+
+/// The size of a page, and of the guard behind a mapping.
+pub const PAGE: u64 = 4096;
+
+impl Mapping {
+    /// Reserves `bytes`, a multiple of the page, without promising that there is memory for all of it.
+    pub fn reserve(bytes: u64) -> Option<Self> {
+        let bytes = usize::try_from(bytes).ok()?;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+        // SAFETY: an anonymous mapping at an address of the kernel's choice touches no memory that is in use.
+        let base = unsafe { libc::mmap(ptr::null_mut(), bytes, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
+        (base != libc::MAP_FAILED).then_some(Self { base: base as u64, bytes })
+    }
+
+    /// At least `bytes` of host memory followed by a page that nothing can touch.
+    pub fn guarded(bytes: u64) -> Option<Self> {
+        let usable = bytes.checked_next_multiple_of(PAGE)?;
+        let mapping = Self::reserve(usable.checked_add(PAGE)?)?;
+        // SAFETY: the last page belongs to `mapping`, and nobody has a pointer to it yet.
+        let rc = unsafe { libc::mprotect((mapping.base + usable) as *mut _, PAGE as usize, libc::PROT_NONE) };
+        (rc == 0).then_some(mapping)
+    }
+
+    /// The host address of the first byte.
+    pub fn base(&self) -> u64 {
+        self.base
+    }
+
+    /// Gives the memory of some pages back to the system; they read as zero afterwards.
+    pub fn discard(&self, offset: u64, bytes: u64) {
+        assert!(offset % PAGE == 0 && offset + bytes <= self.bytes as u64, "{offset} + {bytes} in {self:?}");
+        // SAFETY: the range is inside this mapping (asserted), which is private and anonymous, so that dropping its
+        // contents is seen only by those who read freed device memory. A failure keeps the pages, which is harmless.
+        unsafe { libc::madvise((self.base + offset) as *mut _, bytes as usize, libc::MADV_DONTNEED) };
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: the mapping was made by `mmap` with this size. Its owner drops it when no work uses it any more.
+        unsafe { libc::munmap(self.base as *mut _, self.bytes) };
+    }
+}
+
+/// Memory that this process may use: the machine's, or its control group's if that is less.
+pub fn host_memory_bytes() -> u64 {
+    // SAFETY: `sysconf` only reads its argument.
+    let n_pages = unsafe { libc::sysconf(libc::_SC_PHYS_PAGES) };
+    let machine = u64::try_from(n_pages).unwrap_or(0) * PAGE;
+    let group = fs::read_to_string("/sys/fs/cgroup/memory.max").ok().and_then(|text| text.trim().parse().ok());
+    group.unwrap_or(machine).min(machine)
+}

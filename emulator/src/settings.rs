@@ -1,0 +1,140 @@
+//! What the environment asks for. Every variable starts with `CUDA_EMULATOR_`, so any program can be run under any mode:
+//!
+//! | variable  | values                            | default                  |
+//! |-----------|-----------------------------------|--------------------------|
+//! | `MODE`    | `fast`, `check`, `stress`         | `fast`                   |
+//! | `SEED`    | a number                          | 0                        |
+//! | `THREADS` | a number from 1                   | the machine's processors |
+//! | `GPU`     | `h100`, `h200`, `a100`, `rtx4090` | `h100`                   |
+//! | `PROFILE` | a file for the counters, as JSON  | none                     |
+
+pub mod card;
+
+use card::Card;
+use std::{fmt, path::PathBuf, thread};
+
+/// How much is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Bounds only.
+    Fast,
+    /// Everything that can be judged without running twice; addresses of freed memory are not used again.
+    Check,
+    /// `Check` with seeded orders and delays, so that what only works by luck fails.
+    Stress,
+}
+
+/// The environment's wishes, or the defaults.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub mode: Mode,
+    /// Decides every choice of `Mode::Stress`.
+    pub seed: u64,
+    /// Host threads that run CTAs.
+    pub n_threads: usize,
+    pub card: &'static Card,
+    /// Where the counters go, as JSON, when the process or its last context ends.
+    pub profile: Option<PathBuf>,
+}
+
+/// A variable with a value that means nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettingError {
+    pub variable: String,
+    pub value: String,
+    pub expected: &'static str,
+}
+
+impl fmt::Display for SettingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is `{}`, expected {}", self.variable, self.value, self.expected)
+    }
+}
+
+impl std::error::Error for SettingError {}
+
+impl Settings {
+    /// Reads the environment of the process.
+    ///
+    /// # Errors
+    /// The first variable whose value is not one of its values.
+    pub fn from_env() -> Result<Self, SettingError> {
+        Self::read(|variable| std::env::var_os(variable).map(|value| value.to_string_lossy().into_owned()))
+    }
+
+    /// Reads variables with `lookup`. An empty value counts as none, as `VARIABLE= program` is written to unset it.
+    ///
+    /// # Errors
+    /// The first variable whose value is not one of its values.
+    pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, SettingError> {
+        let one = |name, expected, parse: &dyn Fn(&str) -> Option<u64>| {
+            let variable = format!("CUDA_EMULATOR_{name}");
+            let Some(value) = lookup(&variable).filter(|value| !value.is_empty()) else { return Ok(None) };
+            parse(&value).map(Some).ok_or(SettingError { variable, value, expected })
+        };
+        let index_in = |names: &[&str], value: &str| names.iter().position(|name| *name == value).map(|i| i as u64);
+
+        let mode = one("MODE", "fast, check or stress", &|value| index_in(&["fast", "check", "stress"], value))?;
+        let seed = one("SEED", "a number from 0", &|value| value.parse().ok())?;
+        let n_threads = one("THREADS", "a number from 1 to 1024", &|value| {
+            value.parse().ok().filter(|n_threads| (1..=1024).contains(n_threads))
+        })?;
+        let card = one("GPU", "h100, h200, a100 or rtx4090", &|value| {
+            Card::ALL.iter().position(|card| card.key == value).map(|i| i as u64)
+        })?;
+        Ok(Self {
+            mode: [Mode::Fast, Mode::Check, Mode::Stress][mode.unwrap_or(0) as usize],
+            seed: seed.unwrap_or(0),
+            n_threads: match n_threads {
+                Some(n_threads) => n_threads as usize,
+                None => thread::available_parallelism().map_or(1, Into::into),
+            },
+            card: Card::ALL[card.unwrap_or(0) as usize],
+            profile: lookup("CUDA_EMULATOR_PROFILE").filter(|value| !value.is_empty()).map(PathBuf::from),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pairs: &[(&str, &str)]) -> Result<Settings, SettingError> {
+        Settings::read(|variable| {
+            let name = variable.strip_prefix("CUDA_EMULATOR_").expect("every variable has the prefix");
+            pairs.iter().find(|pair| pair.0 == name).map(|pair| pair.1.to_owned())
+        })
+    }
+
+    #[test]
+    fn nothing_set_gives_the_defaults() {
+        let settings = read(&[("MODE", ""), ("PROFILE", "")]).unwrap();
+        assert_eq!((settings.mode, settings.seed, settings.profile), (Mode::Fast, 0, None));
+        assert_eq!(settings.card.key, "h100");
+        assert!(settings.n_threads >= 1);
+    }
+
+    #[test]
+    fn every_variable_has_an_effect() {
+        let pairs = [("MODE", "stress"), ("SEED", "7"), ("THREADS", "3"), ("GPU", "a100"), ("PROFILE", "/tmp/x.json")];
+        let settings = read(&pairs).unwrap();
+        assert_eq!((settings.mode, settings.seed, settings.n_threads), (Mode::Stress, 7, 3));
+        assert_eq!((settings.card.key, settings.profile), ("a100", Some(PathBuf::from("/tmp/x.json"))));
+    }
+
+    #[test]
+    fn a_bad_value_names_variable_value_and_choices() {
+        for (name, value, choice) in [
+            ("MODE", "Fast", "stress"),
+            ("SEED", "-1", "number"),
+            ("THREADS", "0", "1"),
+            ("THREADS", "many", "1"),
+            ("GPU", "h1000", "rtx4090"),
+        ] {
+            let message = read(&[(name, value)]).unwrap_err().to_string();
+            for part in [format!("CUDA_EMULATOR_{name}"), format!("`{value}`"), choice.to_owned()] {
+                assert!(message.contains(&part), "{message}");
+            }
+        }
+    }
+}
