@@ -142,26 +142,27 @@ impl<'a> Parser<'a> {
 
     /// One parameter and the `,` or `)` behind it.
     fn param(&mut self, kernel: &str) -> Result<Param, Problem> {
-        let first = self.next()?;
-        let mut words = vec![first.text];
+        let first = self.at;
+        let mut words = Vec::new();
         loop {
             match self.next()?.text {
                 "," | ")" => break,
                 word => words.push(word),
             }
         }
+        let unreadable = || self.tokens[first].problem(unreadable(kernel, &words));
         let (pass, c_type, name) = match words[..] {
             ["const", c_type, "*", "__restrict__", name] | ["const", c_type, "*", name] => (Pass::In, c_type, name),
             [c_type, "*", "__restrict__", name] | [c_type, "*", name] => (Pass::Out, c_type, name),
             [c_type, name] => (Pass::Value, c_type, name),
-            _ => return Err(first.problem(unreadable(kernel, &words))),
+            _ => return Err(unreadable()),
         };
         let known = TYPES.iter().find(|names| names.contains(&c_type)).map(|names| names[0]);
         match known {
             Some(c_type) if pass != Pass::Value || VALUES.contains(&c_type) => {
                 Ok(Param { name: name.to_owned(), pass, c_type })
             }
-            _ => Err(first.problem(unreadable(kernel, &words))),
+            _ => Err(unreadable()),
         }
     }
 

@@ -1,19 +1,38 @@
 //! `kernel!`: a launcher whose fields are checked, when gale is compiled, against the kernel's own prototype.
 //!
-//! ```ignore
+//! ```
+//! use gale::kernel;
+//! use gale::kernel::{In, Out};
+//!
 //! kernel! {
-//!     /// Scales x.
-//!     pub struct Scale<'a> = scale {
-//!         x: In<'a, bf16>,  // [n]
-//!         y: Out<'a, f32>,  // [n]
-//!         n: u32,
+//!     /// Copies bytes.
+//!     pub struct Copy<'a> = copy {
+//!         from: In<'a, u8>,  // [n]
+//!         to: Out<'a, u8>,   // [n]
+//!         n: u64,
 //!     }
 //! }
 //! ```
 //!
-//! declares `struct Scale` with these public fields and a private `launch_on(&device, grid)`. A field that is
-//! renamed, moved, of another type or on the wrong side of `In` and `Out` stops `cargo check` with "Scale differs
-//! from `scale` in kernels/". A kernel that exists for both kinds of half precision is declared once:
+//! declares `struct Copy` with these public fields, and `launch_on(&self, &device, grid)` for its module's use. A
+//! field that is renamed, moved, of another type or on the wrong side of `In` and `Out` stops `cargo check` with
+//! "Copy differs from `copy` in kernels/":
+//!
+//! ```compile_fail,E0080
+//! use gale::kernel;
+//! use gale::kernel::{In, Out};
+//!
+//! kernel! {
+//!     /// Copies bytes, or so it says.
+//!     pub struct Copy<'a> = copy {
+//!         to: Out<'a, u8>,
+//!         from: In<'a, u8>,
+//!         n: u64,
+//!     }
+//! }
+//! ```
+//!
+//! A kernel that exists for both kinds of half precision is declared once:
 //!
 //! ```ignore
 //! kernel! {

@@ -42,3 +42,26 @@ impl fmt::Display for DeviceChoice {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_choice_reads_back() {
+        for choice in [DeviceChoice::Auto, DeviceChoice::Cuda(0), DeviceChoice::Cuda(12), DeviceChoice::Emulator] {
+            assert_eq!(choice.to_string().parse::<DeviceChoice>().unwrap(), choice);
+        }
+        assert_eq!("cuda".parse::<DeviceChoice>().unwrap(), DeviceChoice::Cuda(0));
+    }
+
+    #[test]
+    fn other_words_are_refused_with_the_choices() {
+        for text in
+            ["", "gpu", "CUDA", "cuda:", "cuda:+1", "cuda:-1", "cuda:x", "cuda:99999999999", "emulator:0", " auto"]
+        {
+            let error = text.parse::<DeviceChoice>().unwrap_err().to_string();
+            assert!(error.contains(&format!("`{text}`")) && error.contains("auto, cuda, cuda:N"), "{error}");
+        }
+    }
+}

@@ -165,3 +165,32 @@ fn find_function(module: sys::CUmodule, kernel: &'static str, shared_limit: u32)
         Ok(function)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::Module;
+
+    #[test]
+    fn a_module_newer_than_the_driver_is_refused() {
+        let module = Module { name: "attention", ptx: "//\n.version 8.6\n.target sm_80\n" };
+        assert!(check_ptx_version(&module, (12, 7)).is_ok());
+        assert!(check_ptx_version(&module, (13, 0)).is_ok());
+        let error = check_ptx_version(&module, (12, 6)).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "kernels/attention.cu is PTX 8.6, which needs a driver for CUDA 12.7 or newer; \
+             this driver is for CUDA 12.6: update the NVIDIA driver"
+        );
+    }
+
+    /// The pairs that NVIDIA's release notes list.
+    #[test]
+    fn ptx_versions_belong_to_cuda_releases() {
+        for (ptx, cuda) in
+            [((7, 0), (11, 0)), ((7, 8), (11, 8)), ((8, 5), (12, 5)), ((8, 8), (12, 9)), ((9, 0), (13, 0))]
+        {
+            assert_eq!(cuda_of_ptx(ptx), cuda);
+        }
+    }
+}

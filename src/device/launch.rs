@@ -96,7 +96,7 @@ impl Device {
     pub fn launch(&self, kernel: &Prototype, grid: Grid, args: &[Arg]) -> Result<()> {
         let Prototype { name, block, params, .. } = *kernel;
         assert_eq!(args.len(), params.len(), "{name} takes {} parameters", params.len());
-        assert!(grid.x * grid.y * grid.z > 0, "{name} is launched on an empty grid, {grid:?}");
+        assert!(![grid.x, grid.y, grid.z].contains(&0), "{name} is launched on an empty grid, {grid:?}");
         for memory in args.iter().filter_map(|it| it.memory) {
             assert!(memory.device == *self, "{name} is given a buffer of another device");
             self.keep(memory);

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 const MINIMUM_CUDA: &str = "12.0";
 
 /// Every driver function that `src/device` reaches, through cudarc or directly.
-const ENTRY_POINTS: [&str; 39] = [
+const ENTRY_POINTS: [&str; 40] = [
     "cuCtxGetCurrent",
     "cuCtxSetCurrent",
     "cuDeviceGet",
@@ -56,6 +56,7 @@ const ENTRY_POINTS: [&str; 39] = [
     "cuStreamCreate",
     "cuStreamDestroy_v2",
     "cuStreamEndCapture",
+    "cuStreamSynchronize",
 ];
 
 /// What was loaded for a choice.
@@ -130,7 +131,8 @@ fn count_gpus() -> std::result::Result<u32, String> {
 
 fn load_emulator() -> Result<Loaded> {
     let exe = env::current_exe().unwrap_or_default();
-    let path = find_emulator(env::var_os("GALE_EMULATOR_LIB").as_deref(), &exe)?;
+    let named = env::var_os("GALE_EMULATOR_LIB").filter(|it| !it.is_empty());
+    let path = find_emulator(named.as_deref(), &exe)?;
     open_emulator(&path, cuda_emulator::BUILD_ID)?;
     // SAFETY: only asks whether the name is there.
     let is_ours = unsafe { sys::culib().get::<*const ()>(b"cuda_emulator_build_id") }.is_ok();
@@ -186,4 +188,82 @@ fn check_entry_points(library: &'static str) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::process::Command;
+
+    const NAME: &str = "libcuda_emulator.so";
+
+    fn touch(path: &Path) {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "").unwrap();
+    }
+
+    /// Adding places from the last to the first, each new one wins; the named one wins over all.
+    #[test]
+    fn nearer_places_win() {
+        let root = tempfile::tempdir().unwrap();
+        let exe = root.path().join("bin/gale");
+        for place in ["bin/../lib", "bin", "bin/deps"] {
+            let path = root.path().join(place).join(NAME);
+            fs::create_dir_all(root.path().join("bin")).unwrap();
+            touch(&path);
+            assert_eq!(find_emulator(None, &exe).unwrap(), path);
+        }
+        let named = root.path().join("elsewhere.so");
+        touch(&named);
+        assert_eq!(find_emulator(Some(named.as_os_str()), &exe).unwrap(), named);
+    }
+
+    /// A test is in `deps` itself.
+    #[test]
+    fn a_test_finds_the_library_beside_it() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("deps").join(NAME);
+        touch(&path);
+        touch(&root.path().join("deps/deps").join(NAME));
+        assert_eq!(find_emulator(None, &root.path().join("deps/device-0123")).unwrap(), path);
+    }
+
+    #[test]
+    fn a_missing_library_is_reported_with_every_place() {
+        let text = find_emulator(None, Path::new("/nowhere/bin/gale")).unwrap_err().to_string();
+        for place in ["/nowhere/bin/deps/", "/nowhere/bin/", "/nowhere/bin/../lib/"] {
+            assert!(text.contains(&format!("{place}{NAME}")), "{text}");
+        }
+        assert!(text.contains("cargo build -p cuda-emulator"), "{text}");
+    }
+
+    /// A library that is named is the only one that will do.
+    #[test]
+    fn a_named_library_that_is_missing_is_an_error() {
+        let root = tempfile::tempdir().unwrap();
+        touch(&root.path().join(NAME));
+        let found = find_emulator(Some(OsStr::new("/nowhere/emulator.so")), &root.path().join("gale"));
+        assert!(found.unwrap_err().to_string().contains("/nowhere/emulator.so"));
+    }
+
+    #[test]
+    fn only_a_library_of_the_same_build_is_accepted() {
+        let root = tempfile::tempdir().unwrap();
+        let library = |name: &str, source: &str| {
+            let (c, so) = (root.path().join(name).with_extension("c"), root.path().join(name));
+            fs::write(&c, source).unwrap();
+            assert!(Command::new("gcc").args(["-shared", "-fPIC", "-o"]).args([&so, &c]).status().unwrap().success());
+            open_emulator(&so, "right").map_err(|it| it.to_string())
+        };
+        let other = library("other.so", "int other;").unwrap_err();
+        assert!(other.contains("it is not the emulator"), "{other}");
+        let stale = library("stale.so", "const char *cuda_emulator_build_id(void) { return \"wrong\"; }").unwrap_err();
+        assert!(stale.contains("expected right, found wrong"), "{stale}");
+        library("fresh.so", "const char *cuda_emulator_build_id(void) { return \"right\"; }").unwrap();
+
+        touch(&root.path().join("empty.so"));
+        let empty = open_emulator(&root.path().join("empty.so"), "right").unwrap_err().to_string();
+        assert!(empty.contains("cannot load the emulator"), "{empty}");
+    }
 }
