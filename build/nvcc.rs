@@ -3,6 +3,7 @@
 use std::env;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,29 +14,12 @@ use std::thread;
 const FLAGS: [&str; 8] =
     ["-ptx", "-O3", "-lineinfo", "-fmad=false", "-Werror", "all-warnings", "-std=c++17", "-arch=compute_80"];
 
-/// PTX ISA versions since the first that knows sm_80 (PTX ISA, #release-notes).
-const PTX_VERSIONS: [(u32, u32); 20] = [
-    (7, 0),
-    (7, 1),
-    (7, 2),
-    (7, 3),
-    (7, 4),
-    (7, 5),
-    (7, 6),
-    (7, 7),
-    (7, 8),
-    (8, 0),
-    (8, 1),
-    (8, 2),
-    (8, 3),
-    (8, 4),
-    (8, 5),
-    (8, 6),
-    (8, 7),
-    (8, 8),
-    (9, 0),
-    (9, 1),
-];
+/// PTX ISA versions, major and minors, since the first that knows sm_80 (PTX ISA, #release-notes).
+const PTX_VERSIONS: [(u32, RangeInclusive<u32>); 3] = [(7, 0..=8), (8, 0..=8), (9, 0..=9)];
+
+const NO_NVCC: &str = "\
+no CUDA compiler: NVCC is not set, and there is no nvcc in CUDA_HOME, PATH, /usr/local/cuda and .cuda
+run `scripts/get-nvcc` in the repository, or install the CUDA toolkit and set CUDA_HOME";
 
 /// Compiles each file to a `.ptx` in `out_dir`, several at a time, and returns their paths in the same order.
 pub fn compile_all(files: &[PathBuf], out_dir: &Path) -> Result<Vec<PathBuf>, String> {
@@ -59,7 +43,7 @@ pub fn compile_all(files: &[PathBuf], out_dir: &Path) -> Result<Vec<PathBuf>, St
 
 struct Nvcc {
     path: PathBuf,
-    /// Of everything but the `.cu` file that its PTX depends on: the compiler, its flags and the headers.
+    /// Of everything but the `.cu` file that its PTX depends on: the compiler, this file and the headers.
     key: u64,
 }
 
@@ -68,17 +52,15 @@ impl Nvcc {
     fn find() -> Result<Nvcc, String> {
         println!("cargo:rerun-if-env-changed=NVCC");
         println!("cargo:rerun-if-env-changed=CUDA_HOME");
-        let path = match env::var_os("NVCC") {
-            Some(path) => PathBuf::from(path),
-            None => candidates().into_iter().find(|it| it.is_file()).ok_or(
-                "no CUDA compiler: NVCC and CUDA_HOME are not set, and there is no nvcc in PATH, /usr/local/cuda or .cuda\n\
-                 run `scripts/get-nvcc` in the repository, or install the CUDA toolkit and set CUDA_HOME",
-            )?,
+        let (places, missing) = match env::var_os("NVCC") {
+            Some(named) => (named_places(Path::new(&named)), format!("NVCC is {named:?}, and there is no such file")),
+            None => (usual_places(), NO_NVCC.to_owned()),
         };
+        let path = places.into_iter().find(|it| it.is_file()).ok_or(missing)?;
         println!("cargo:rerun-if-changed={}", path.display());
         let version = run(Command::new(&path).arg("--version"))?;
         let mut hasher = DefaultHasher::new();
-        (&path, version, FLAGS, headers()?).hash(&mut hasher);
+        (&path, version, include_str!("nvcc.rs"), headers()?).hash(&mut hasher);
         Ok(Nvcc { path, key: hasher.finish() })
     }
 
@@ -104,13 +86,14 @@ impl Nvcc {
     ///
     /// nvcc stamps its own version, which older drivers refuse even where the code needs nothing new.
     fn lower_version(&self, ptx: &Path) -> Result<(), String> {
-        let ptxas = self.path.with_file_name("ptxas");
-        if !ptxas.is_file() {
+        let beside = |it: &Path| Some(it.with_file_name("ptxas")).filter(|it| it.is_file());
+        let Some(ptxas) = beside(&self.path).or_else(|| beside(&self.path.canonicalize().ok()?)) else {
             return Ok(()); // the module stays as nvcc made it and asks for a newer driver
-        }
+        };
         let text = read(ptx)?;
         let line = text.lines().find(|it| it.starts_with(".version ")).ok_or("nvcc wrote PTX without a .version")?;
-        for (major, minor) in PTX_VERSIONS {
+        let versions = PTX_VERSIONS.into_iter().flat_map(|(major, minors)| minors.map(move |it| (major, it)));
+        for (major, minor) in versions {
             let version = format!(".version {major}.{minor}");
             write(ptx, &text.replacen(line, &version, 1))?;
             if version == line || run(Command::new(&ptxas).args(["-arch=sm_80", "-o", "/dev/null"]).arg(ptx)).is_ok() {
@@ -121,13 +104,23 @@ impl Nvcc {
     }
 }
 
-fn candidates() -> Vec<PathBuf> {
-    let mut places: Vec<PathBuf> = env::var_os("CUDA_HOME").map(|it| Path::new(&it).join("bin")).into_iter().collect();
-    places.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
-    places.push("/usr/local/cuda/bin".into());
+/// `NVCC`: a path, or a name to look for in PATH.
+fn named_places(named: &Path) -> Vec<PathBuf> {
+    if named.components().count() > 1 { vec![named.to_owned()] } else { path_dirs().map(|it| it.join(named)).collect() }
+}
+
+fn usual_places() -> Vec<PathBuf> {
+    let mut dirs: Vec<PathBuf> = env::var_os("CUDA_HOME").map(|it| Path::new(&it).join("bin")).into_iter().collect();
+    dirs.extend(path_dirs());
+    dirs.push("/usr/local/cuda/bin".into());
     let pythons = fs::read_dir(".cuda/lib").into_iter().flatten().flatten();
-    places.extend(pythons.map(|it| it.path().join("site-packages/nvidia/cu13/bin")));
-    places.into_iter().map(|it| it.join("nvcc")).collect()
+    dirs.extend(pythons.map(|it| it.path().join("site-packages/nvidia/cu13/bin")));
+    dirs.into_iter().map(|it| it.join("nvcc")).collect()
+}
+
+fn path_dirs() -> impl Iterator<Item = PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).collect::<Vec<_>>().into_iter()
 }
 
 /// The text of every header in kernels/.

@@ -1,6 +1,6 @@
 //! The device, on the emulator or, with `GALE_DEVICE=cuda`, on a GPU.
 
-use gale::device::{Device, DeviceChoice, DeviceError};
+use gale::device::{Device, DeviceChoice, DeviceError, Grid};
 use gale::kernels::Copy;
 
 fn device() -> Device {
@@ -44,15 +44,21 @@ fn a_copy_past_the_end_is_our_bug() {
     let _ = device().upload(&[1u32, 2, 3]).unwrap().copy_from_at(2, &[4, 5]);
 }
 
-/// Fewer bytes than threads, and more, with a step of the loop only partly filled.
+/// Fewer bytes than threads, and more, with a step of the loop only partly filled; on the fast grid and on others.
 #[test]
 fn the_copy_kernel_copies() {
     let device = device();
-    for n in [16, 48, 256 * 16, 4 * 1024 * 1024 + 16] {
+    for n in [16, 48, 256 * 16, 1024 * 1024 + 16] {
         let from = device.upload(&bytes(n)).unwrap();
-        let mut to = device.zeroed(&[n]).unwrap();
-        Copy { from: &from, to: &mut to, n: n as u64 }.launch(&device).unwrap();
-        assert!(to.to_vec().unwrap() == bytes(n), "{n} bytes");
+        for grid in [None, Some(Grid::x(1)), Some(Grid::x(7))] {
+            let mut to = device.zeroed(&[n]).unwrap();
+            let copy = Copy { from: &from, to: &mut to, n: n as u64 };
+            match grid {
+                Some(grid) => copy.launch_grid(&device, grid).unwrap(),
+                None => copy.launch(&device).unwrap(),
+            }
+            assert!(to.to_vec().unwrap() == bytes(n), "{n} bytes on {grid:?}");
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //! process chooses once; the libraries are small ones in C.
 
 use gale::device::{Device, DeviceChoice};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Not a test: opens the device that `CHOICE` names and prints what came of it.
@@ -28,12 +28,26 @@ fn open_with(choice: &str, dir: &Path, emulator: &Path) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
-/// Builds `dir/libcuda.so` from C.
-fn driver(dir: &Path, source: &str) {
-    let c = dir.join("driver.c");
+/// Builds a shared library from C.
+fn build(library: &Path, source: &str, flags: &[&str]) {
+    let c = library.with_extension("c");
     std::fs::write(&c, source).unwrap();
-    let library = dir.join("libcuda.so");
-    assert!(Command::new("gcc").args(["-shared", "-fPIC", "-o"]).args([&library, &c]).status().unwrap().success());
+    let mut gcc = Command::new("gcc");
+    gcc.args(["-shared", "-fPIC"]).args(flags).arg("-o").args([library, &c]);
+    assert!(gcc.status().unwrap().success());
+}
+
+/// Builds `dir/libcuda.so`.
+fn driver(dir: &Path, source: &str) {
+    build(&dir.join("libcuda.so"), source, &[]);
+}
+
+/// Builds an emulator of this build that has no driver functions.
+fn hollow_emulator(dir: &Path) -> PathBuf {
+    let emulator = dir.join("emulator.so");
+    let source = format!("const char *cuda_emulator_build_id(void) {{ return {:?}; }}", cuda_emulator::BUILD_ID);
+    build(&emulator, &source, &["-Wl,-soname,libcuda.so"]);
+    emulator
 }
 
 /// A driver whose cuInit returns `init`, with `n_gpus`.
@@ -91,13 +105,7 @@ fn auto_falls_back_to_the_emulator() {
     let said = open_with("auto", dir.path(), Path::new("/nowhere"));
     assert!(said.contains("error: the emulator's library is not there, looked for /nowhere"), "{said}");
 
-    let emulator = dir.path().join("emulator.so");
-    let c = dir.path().join("emulator.c");
-    let source = format!("const char *cuda_emulator_build_id(void) {{ return {:?}; }}", cuda_emulator::BUILD_ID);
-    std::fs::write(&c, source).unwrap();
-    let built =
-        Command::new("gcc").args(["-shared", "-fPIC", "-Wl,-soname,libcuda.so", "-o"]).args([&emulator, &c]).status();
-    assert!(built.unwrap().success());
+    let emulator = hollow_emulator(dir.path());
     let said = open_with("auto", dir.path(), &emulator);
     assert_eq!(
         said.matches("gale: running on the CPU, in the emulator: the CUDA driver libcuda.so sees no GPU").count(),
@@ -114,18 +122,7 @@ fn auto_falls_back_to_the_emulator() {
 #[test]
 fn a_driver_that_cannot_be_unloaded_is_noticed() {
     let dir = tempfile::tempdir().unwrap();
-    driver(dir.path(), &small_driver(100, 0));
-    let c = dir.path().join("driver.c");
-    let library = dir.path().join("libcuda.so");
-    let nodelete =
-        Command::new("gcc").args(["-shared", "-fPIC", "-Wl,-z,nodelete", "-o"]).args([&library, &c]).status();
-    assert!(nodelete.unwrap().success());
-    let emulator = dir.path().join("emulator.so");
-    let source = format!("const char *cuda_emulator_build_id(void) {{ return {:?}; }}", cuda_emulator::BUILD_ID);
-    std::fs::write(&c, source).unwrap();
-    let built =
-        Command::new("gcc").args(["-shared", "-fPIC", "-Wl,-soname,libcuda.so", "-o"]).args([&emulator, &c]).status();
-    assert!(built.unwrap().success());
-    let said = open_with("auto", dir.path(), &emulator);
+    build(&dir.path().join("libcuda.so"), &small_driver(100, 0), &["-Wl,-z,nodelete"]);
+    let said = open_with("auto", dir.path(), &hollow_emulator(dir.path()));
     assert!(said.contains("a CUDA library without a GPU was loaded before it and stays"), "{said}");
 }

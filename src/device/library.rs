@@ -13,7 +13,7 @@ use std::ffi::{CStr, OsStr, c_char, c_int, c_uint};
 use std::path::{Path, PathBuf};
 
 /// The oldest CUDA whose driver has every one of [`ENTRY_POINTS`].
-const MINIMUM_CUDA: &str = "12.0";
+const MINIMUM_CUDA: &str = "11.4";
 
 /// Every driver function that `src/device` reaches, through cudarc or directly.
 const ENTRY_POINTS: [&str; 40] = [

@@ -12,8 +12,13 @@ kernel! {
 }
 
 impl Copy<'_> {
-    /// Eight blocks an SM: all the threads that an SM can hold.
-    pub fn launch(self, device: &Device) -> Result<()> {
+    /// Eight blocks a multiprocessor: all the threads that it can hold.
+    pub fn launch(&self, device: &Device) -> Result<()> {
+        self.launch_grid(device, Grid::x(8 * device.n_multiprocessors()))
+    }
+
+    /// On any grid.
+    pub fn launch_grid(&self, device: &Device, grid: Grid) -> Result<()> {
         let n = self.n as usize;
         assert!(n.is_multiple_of(16), "bytes are copied by 16, not {n}");
         assert!(
@@ -22,11 +27,11 @@ impl Copy<'_> {
             self.from.len(),
             self.to.len()
         );
-        self.launch_on(device, Grid::x(8 * device.n_multiprocessors()))
+        self.launch_on(device, grid)
     }
 
     /// Bytes read and written.
-    pub fn bytes_moved(&self) -> u64 {
+    pub fn bytes(&self) -> u64 {
         2 * self.n
     }
 }
