@@ -77,7 +77,7 @@ mod sealed {
     impl Sealed for half::f16 {}
 }
 
-/// Declares a launcher, see the [module](crate::kernel).
+/// Declares a launcher, see the [module](mod@crate::kernel).
 #[macro_export]
 macro_rules! kernel {
     ($(#[$doc:meta])* pub struct $name:ident<$a:lifetime> = $entry:ident { $($fields:tt)* }) => {
