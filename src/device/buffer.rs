@@ -163,7 +163,7 @@ impl<T: Element> Buffer<T> {
         device.bind()?;
         // SAFETY: the range lies in this buffer (asserted), and `host` lives until the stream has been waited for.
         unsafe { result::memcpy_htod_async(address, host, device.stream()) }
-            .map_err(DeviceError::call(format!("copying {} bytes to the device", size_of_val(host))))?;
+            .map_err(|error| DeviceError::call(format!("copying {} bytes to the device", size_of_val(host)))(error))?;
         device.synchronize()
     }
 
@@ -180,8 +180,9 @@ impl<T: Element> Buffer<T> {
         let address = self.address_of(offset, host.len());
         device.bind()?;
         // SAFETY: the range lies in this buffer (asserted), and `host` lives until the stream has been waited for.
-        unsafe { result::memcpy_dtoh_async(host, address, device.stream()) }
-            .map_err(DeviceError::call(format!("copying {} bytes from the device", size_of_val(host))))?;
+        unsafe { result::memcpy_dtoh_async(host, address, device.stream()) }.map_err(|error| {
+            DeviceError::call(format!("copying {} bytes from the device", size_of_val(host)))(error)
+        })?;
         device.synchronize()
     }
 
@@ -192,7 +193,7 @@ impl<T: Element> Buffer<T> {
         device.bind()?;
         // SAFETY: these are the bytes of this buffer, and zeros are a value of every `Element`.
         unsafe { result::memset_d8_async(*address, 0, *bytes, device.stream()) }
-            .map_err(DeviceError::call(format!("zeroing {bytes} bytes")))
+            .map_err(|error| DeviceError::call(format!("zeroing {bytes} bytes"))(error))
     }
 
     #[track_caller]

@@ -92,7 +92,7 @@ by_value! {
 }
 
 impl Device {
-    /// Starts `kernel` on the device's stream. Launchers made by [`kernel!`](crate::kernel) call this.
+    /// Starts `kernel` on the device's stream. Launchers made by [`kernel!`](crate::kernel!) call this.
     pub fn launch(&self, kernel: &Prototype, grid: Grid, args: &[Arg]) -> Result<()> {
         let Prototype { name, block, params, .. } = *kernel;
         assert_eq!(args.len(), params.len(), "{name} takes {} parameters", params.len());
@@ -118,6 +118,6 @@ impl Device {
                 &mut params,
             )
         }
-        .map_err(DeviceError::call(format!("launching {name} on {grid:?}")))
+        .map_err(|error| DeviceError::call(format!("launching {name} on {grid:?}"))(error))
     }
 }
