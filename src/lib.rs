@@ -1,1 +1,7 @@
-//! gale.
+//! gale generates text with Mistral-family models on one NVIDIA GPU.
+//!
+//! Modules in reading order; each uses only those below it.
+
+pub mod kernels;
+pub mod kernel;
+pub mod device;

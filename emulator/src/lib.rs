@@ -9,3 +9,6 @@ pub mod perf;
 pub mod check;
 pub mod mem;
 pub mod ptx;
+
+/// Stand-in until the emulator has its own.
+pub const BUILD_ID: &str = "none";
