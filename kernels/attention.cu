@@ -208,7 +208,7 @@ __device__ void attention(
     }
 }
 
-extern "C" __global__ __launch_bounds__(256) void attention_bf16(
+extern "C" __global__ __launch_bounds__(256, 3) void attention_bf16(
     const bf16* __restrict__ q, const bf16* __restrict__ k_ring, const bf16* __restrict__ v_ring,
     const bf16* __restrict__ k_chunk, const bf16* __restrict__ v_chunk, const uint64_t* __restrict__ position,
     bf16* __restrict__ out, uint32_t n_tokens, uint32_t n_heads, uint32_t n_kv_heads, uint32_t head_dim,
@@ -219,7 +219,7 @@ extern "C" __global__ __launch_bounds__(256) void attention_bf16(
         n_tokens, n_heads, n_kv_heads, head_dim, n_slots, window);
 }
 
-extern "C" __global__ __launch_bounds__(256) void attention_f16(
+extern "C" __global__ __launch_bounds__(256, 3) void attention_f16(
     const bf16* __restrict__ q, const bf16* __restrict__ k_ring, const bf16* __restrict__ v_ring,
     const bf16* __restrict__ k_chunk, const bf16* __restrict__ v_chunk, const uint64_t* __restrict__ position,
     f16* __restrict__ out, uint32_t n_tokens, uint32_t n_heads, uint32_t n_kv_heads, uint32_t head_dim,
