@@ -66,3 +66,40 @@ const LOW: u128 = u64::MAX as u128;
 fn round(fraction: u128) -> u64 {
     (fraction.saturating_add(1 << 63) >> 64) as u64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Computed with 80 decimal digits.
+    #[test]
+    fn turns_are_right_to_the_last_bit() {
+        let cases = [
+            (128, 1e4, 0, 2935890503282001226),
+            (128, 1e4, 1, 2542376433133839919),
+            (128, 1e4, 63, 339031346221092),
+            (64, 1e5, 31, 42071679960424),
+            (128, 1e6, 17, 74815202219369707),
+            (80, 5e5, 39, 8151623260838),
+            (256, 10000.5, 127, 315477441156479),
+            (64, 1e12, 20, 92841009512),
+        ];
+        for (head_dim, theta, pair, want) in cases {
+            assert_eq!(turns_per_position(head_dim, theta)[pair], want, "{head_dim}, {theta}, {pair}");
+        }
+    }
+
+    /// As f64 has it, for every pair of every head that models have.
+    #[test]
+    fn turns_agree_with_floating_point() {
+        for head_dim in (2..=256).step_by(2) {
+            for theta in [1e4, 5e5, 1e6, 12345.678] {
+                for (pair, turns) in turns_per_position(head_dim, theta).into_iter().enumerate() {
+                    let radians = theta.powf(-2.0 * pair as f64 / f64::from(head_dim));
+                    let want = radians / std::f64::consts::TAU * 2f64.powi(64);
+                    assert!((turns as f64 - want).abs() <= 0.5 + want * 2f64.powi(-48), "{head_dim}, {theta}, {pair}");
+                }
+            }
+        }
+    }
+}
