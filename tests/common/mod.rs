@@ -29,9 +29,14 @@ pub fn for_all(property: impl Fn(&mut Case)) {
     if env::var_os("ARBTEST_BUDGET_MS").is_some() || env::var_os("ARBTEST_SEED").is_some() {
         arbtest(run);
     } else {
-        const N_RANDOM_BYTES: u64 = 512; // the lower half of arbtest's seeds
-        (0..N_CASES).for_each(|case| arbtest(run).seed(case << 32 | N_RANDOM_BYTES).run());
+        (0..N_CASES).for_each(|case| arbtest(run).seed(seed(case)).run());
     }
+}
+
+/// The upper half of arbtest's seeds starts its generator, which wants mixed bits; the lower half is the number of
+/// random bytes that a case has.
+fn seed(mut case: u64) -> u64 {
+    split_mix(&mut case) >> 32 << 32 | 512
 }
 
 /// The same for both types that weights come in.

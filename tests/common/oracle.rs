@@ -110,9 +110,15 @@ pub fn attention(q: &[bf16], keys: &[&[bf16]], values: &[&[bf16]], n_roundings: 
         .collect()
 }
 
+/// Below -88.7 the exponential overflows in f32, and the gate's silu, which is at most 2^-121 there, becomes 0: the
+/// second part of the magnitude, a few roundings of which are as much.
 pub fn swiglu(gate: &[f32], up: &[f32]) -> Vec<Exact> {
     let silu = |x: f64| x / (1.0 + (-x).exp());
-    gate.iter().zip(up).map(|(gate, up)| exactly(silu(gate.f64()) * up.f64())).collect()
+    let exact = |(gate, up): (&f32, &f32)| {
+        let value = silu(gate.f64()) * up.f64();
+        Exact { value, magnitude: value.abs() + up.f64().abs() * 2f64.powi(-100) }
+    };
+    gate.iter().zip(up).map(exact).collect()
 }
 
 /// The lowest id among the greatest logits, 0 if all are NaN.
