@@ -2,6 +2,7 @@
 //!
 //! Modules in reading order; each uses only those below it.
 
+pub mod rope;
 pub mod kernels;
 pub mod kernel;
 pub mod device;
