@@ -148,7 +148,7 @@ fn n_kv_heads(file: &JsonFile, architecture: Architecture, n_heads: u32) -> Resu
         (None, Architecture::Mistral) => 8,
         _ => file.size(KEY, MAX_DIM)?.unwrap_or(n_heads),
     };
-    if n_heads % n_kv_heads != 0 {
+    if !n_heads.is_multiple_of(n_kv_heads) {
         return Err(Error::Key {
             path: file.path.clone(),
             key: KEY.into(),
@@ -163,7 +163,9 @@ fn head_dim(file: &JsonFile, dim: u32, n_heads: u32) -> Result<u32> {
     let expected = format!("a multiple of {ROW_ELEMENTS} up to {MAX_HEAD_DIM}");
     let (head_dim, found) = match file.size("head_dim", MAX_DIM)? {
         Some(given) => (given, given.to_string()),
-        None if dim % n_heads == 0 => (dim / n_heads, format!("hidden_size / num_attention_heads = {}", dim / n_heads)),
+        None if dim.is_multiple_of(n_heads) => {
+            (dim / n_heads, format!("hidden_size / num_attention_heads = {}", dim / n_heads))
+        }
         None => (0, format!("no such key, and hidden_size = {dim} is no multiple of num_attention_heads = {n_heads}")),
     };
     if head_dim == 0 || head_dim % ROW_ELEMENTS != 0 || head_dim > MAX_HEAD_DIM {

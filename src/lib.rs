@@ -7,4 +7,7 @@ mod json;
 pub mod config;
 pub mod ring;
 pub mod weights;
+pub mod plan;
+pub mod tokenizer;
+pub mod prompt;
 pub mod sampler;

@@ -62,7 +62,7 @@ impl Weights {
         for (file, mapped) in files.iter().enumerate() {
             for (name, entry) in header::parse(&mapped.path, mapped.bytes())? {
                 if let Some((other, _)) = entries.insert(name.clone(), (file, entry)) {
-                    let found = format!("it in {} as well", files[other as usize].path.display());
+                    let found = format!("it in {} as well", files[other].path.display());
                     return Err(tensor_error(&mapped.path, &name, "each tensor in one file", found));
                 }
             }
@@ -213,6 +213,7 @@ impl Index {
         let is_plain = |name: &str| {
             let mut parts = Path::new(name).components();
             matches!((parts.next(), parts.next()), (Some(Component::Normal(part)), None) if part == name)
+                && !name.contains(char::is_control)
         };
         let files = map.iter().map(|(tensor, name)| match name.as_str().filter(|name| is_plain(name)) {
             Some(name) => Ok((tensor.clone(), name.to_owned())),
