@@ -4,15 +4,11 @@ use serde_json::json;
 
 use super::*;
 
-const CHATML: &str = "{% for message in messages %}
-  {% if loop.first and message['role'] != 'system' %}
-{{ '<|im_start|>system\\nBe brief<|im_end|>\\n' }}
-  {%- endif %}
-{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n'}}
-{%- endfor %}
-{%- if add_generation_prompt %}
-{{ '<|im_start|>assistant\\n' }}
-{%- endif %}";
+/// The template of SmolLM2.
+const CHATML: &str = "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}\
+{{ '<|im_start|>system\\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\\n' }}{% endif %}\
+{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n'}}{% endfor %}\
+{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
 
 fn template(source: &str) -> Result<ChatTemplate> {
     ChatTemplate::new(source.into(), "t.jinja".into(), Some("<s>".into()), None)
@@ -24,16 +20,18 @@ fn check(source: &str, expected: &str) {
     assert_eq!(template(source).unwrap().render(&messages, true).unwrap(), expected);
 }
 
+/// The golden prompt's text was rendered by `transformers`.
 #[test]
-fn renders_a_chatml_template_with_its_default_system_prompt() {
-    let chatml = template(CHATML).unwrap();
-    let chat = |messages: &[Message], add| chatml.render(messages, add).unwrap();
-    let hello = "<|im_start|>user\nHello<|im_end|>\n";
-    let brief = "<|im_start|>system\nBe brief<|im_end|>\n";
-    assert_eq!(chat(&[Message::new("user", "Hello")], true), format!("{brief}{hello}<|im_start|>assistant\n"));
-    assert_eq!(chat(&[Message::new("user", "Hello")], false), format!("{brief}{hello}"));
-    let given = [Message::new("system", "Rhyme"), Message::new("user", "Hello")];
-    assert_eq!(chat(&given, false), format!("<|im_start|>system\nRhyme<|im_end|>\n{hello}"));
+fn renders_a_chat_as_transformers_does() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/smollm2/chat_france.json");
+    let golden: serde_json::Value = serde_json::from_slice(&fs::read(golden).unwrap()).unwrap();
+    let question = Message::new("user", "What is the capital of France?");
+    let rendered = template(CHATML).unwrap().render(&[question.clone()], true).unwrap();
+    assert_eq!(rendered, golden["text"].as_str().unwrap());
+
+    let rendered = template(CHATML).unwrap().render(&[Message::new("system", "Rhyme"), question], false).unwrap();
+    let expected = "<|im_start|>system\nRhyme<|im_end|>\n<|im_start|>user\nWhat is the capital of France?<|im_end|>\n";
+    assert_eq!(rendered, expected);
 }
 
 #[test]
