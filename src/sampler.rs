@@ -65,7 +65,7 @@ impl Sampling {
 pub struct Sampler {
     sampling: Sampling,
     candidates: Vec<Candidate>,
-    /// [vocab_size] whether the token is in the history.
+    /// `[vocab_size]` whether the token is in the history.
     is_seen: Vec<bool>,
 }
 
@@ -89,8 +89,8 @@ impl Sampler {
 
     /// Chooses the token at `position`.
     ///
-    ///   logits   [vocab_size]   of the token before it; the penalty is applied in place
-    ///   history                 every id so far, prompt included, each below vocab_size
+    /// - `logits` `[vocab_size]`: of the token before it; the penalty is applied in place
+    /// - `history`: every id so far, prompt included, each below `vocab_size`
     pub fn sample(&mut self, logits: &mut [f32], history: &[u32], position: Position) -> Result<u32> {
         self.penalize(logits, history);
         let best = argmax(logits).ok_or(Error::Logits { position: position.0, n_logits: logits.len() })?;

@@ -29,7 +29,7 @@ impl Tokenizer {
         Ok(Some(tokenizer))
     }
 
-    /// Token ids of `text`. Special tokens spelled out in it ("</s>") become their ids, as in `transformers`.
+    /// Token ids of `text`. Special tokens spelled out in it (`</s>`) become their ids, as in `transformers`.
     ///
     /// `add_special` runs the post-processor of `tokenizer.json`, which for most models puts BOS in front. Use it
     /// for a plain prompt, and not for a rendered chat template: that has its BOS already.
@@ -43,12 +43,12 @@ impl Tokenizer {
         self.inner.decode(ids, skip_special).map_err(|error| failed("decode the ids", error))
     }
 
-    /// The id of a token by its exact name, such as "</s>" or "[INST]".
+    /// The id of a token by its exact name, such as `</s>` or `[INST]`.
     pub fn id(&self, token: &str) -> Option<u32> {
         self.inner.token_to_id(token)
     }
 
-    /// The token as the vocabulary spells it ("▁Hello", "<0x0A>"). `None` for ids that only the model has.
+    /// The token as the vocabulary spells it (`▁Hello`, `<0x0A>`). `None` for ids that only the model has.
     pub fn token(&self, id: u32) -> Option<String> {
         self.inner.id_to_token(id)
     }

@@ -26,7 +26,7 @@ fn renders_a_chat_as_transformers_does() {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/smollm2/chat_france.json");
     let golden: serde_json::Value = serde_json::from_slice(&fs::read(golden).unwrap()).unwrap();
     let question = Message::new("user", "What is the capital of France?");
-    let rendered = template(CHATML).unwrap().render(&[question.clone()], true).unwrap();
+    let rendered = template(CHATML).unwrap().render(std::slice::from_ref(&question), true).unwrap();
     assert_eq!(rendered, golden["text"].as_str().unwrap());
 
     let rendered = template(CHATML).unwrap().render(&[Message::new("system", "Rhyme"), question], false).unwrap();
