@@ -4,7 +4,7 @@
 //   x       [n_tokens, n_in]
 //   y       [n_tokens, n_out] y[t] = weight x[t], or y[t] += weight x[t] if `accumulate` is not 0
 //
-// A warp unpacks a piece of its rows once and uses it for eight tokens. The warps of a block take
+// A lane unpacks a piece of eight rows once and uses it for eight tokens. The warps of a block take
 // the same rows and different tokens, so L1 serves all but the first of them.
 // tile.cuh says in which order the products are added; matvec gives the same bits.
 // Right for every grid; a warp for each tile of rows and tokens is fastest.
@@ -43,14 +43,14 @@ __device__ void matmul(
     }
 }
 
-extern "C" __global__ __launch_bounds__(256) void matmul_bf16(
+extern "C" __global__ __launch_bounds__(128, 2) void matmul_bf16(
     const bf16* __restrict__ weight, const bf16* __restrict__ x, float* __restrict__ y,
     uint32_t n_tokens, uint32_t n_in, uint32_t n_out, uint32_t accumulate)
 {
     matmul(weight, x, y, n_tokens, n_in, n_out, accumulate);
 }
 
-extern "C" __global__ __launch_bounds__(256) void matmul_f16(
+extern "C" __global__ __launch_bounds__(128, 2) void matmul_f16(
     const f16* __restrict__ weight, const f16* __restrict__ x, float* __restrict__ y,
     uint32_t n_tokens, uint32_t n_in, uint32_t n_out, uint32_t accumulate)
 {

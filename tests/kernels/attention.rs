@@ -164,7 +164,7 @@ fn matches_oracle<W: Weight>(case: &mut Case) {
 
 /// Without a window a token sees all before it, as long as the ring has slots for them.
 fn sees_everything_without_a_window<W: Weight>(case: &mut Case) {
-    let n_tokens = case.int(1..=150);
+    let n_tokens = case.int(1..=90);
     let layer = Layer { window: NO_WINDOW, ..Layer::random(case, n_tokens) };
     let sequence = Sequence::random(case, layer, 0, n_tokens);
     let chunks = sequence.random_chunks(case);
