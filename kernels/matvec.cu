@@ -20,15 +20,15 @@ __device__ void matvec(const W* weight, const W* x, float* y, uint32_t n_in, uin
 }
 
 extern "C" __global__ __launch_bounds__(128) void matvec_bf16(
-    const bf16* __restrict__ weight, const bf16* __restrict__ x, float* __restrict__ y,
-    uint32_t n_in, uint32_t n_out, uint32_t accumulate)
+    const bf16* __restrict__ weight, const bf16* __restrict__ x, float* __restrict__ y, uint32_t n_in, uint32_t n_out,
+    uint32_t accumulate)
 {
     matvec(weight, x, y, n_in, n_out, accumulate);
 }
 
 extern "C" __global__ __launch_bounds__(128) void matvec_f16(
-    const f16* __restrict__ weight, const f16* __restrict__ x, float* __restrict__ y,
-    uint32_t n_in, uint32_t n_out, uint32_t accumulate)
+    const f16* __restrict__ weight, const f16* __restrict__ x, float* __restrict__ y, uint32_t n_in, uint32_t n_out,
+    uint32_t accumulate)
 {
     matvec(weight, x, y, n_in, n_out, accumulate);
 }

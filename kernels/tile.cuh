@@ -61,7 +61,8 @@ __device__ __forceinline__ void multiply_tile(
 
     const W* weights[n_lane_rows];  // at this lane's piece; past the last row it is the last again, unused
 #pragma unroll
-    for (uint32_t r = 0; r < n_lane_rows; r++) weights[r] = weight + size_t(min(row + r, n_out - 1)) * n_in + lane * 8;
+    for (uint32_t r = 0; r < n_lane_rows; r++)
+        weights[r] = weight + size_t(min(row + r, n_out - 1)) * n_in + lane * 8;
     x += lane * 8;
 
     float sums[n_tokens][n_lane_rows] = {};
