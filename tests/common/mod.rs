@@ -49,7 +49,7 @@ macro_rules! for_both_types {
     };
 }
 
-fn open() -> Device {
+pub fn open() -> Device {
     let choice = env::var("GALE_TEST_DEVICE").map_or(DeviceChoice::Auto, |it| it.parse().unwrap());
     let device = Device::open(choice).unwrap();
     let must_be_gpu = env::var_os("REQUIRE_GPU").is_some_and(|it| it == "1");
