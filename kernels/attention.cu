@@ -64,7 +64,7 @@ struct Cache {
 
     __device__ void load(int32_t key, uint4& k, uint4& v) const
     {
-        const uint32_t slot = first_slot + key;                         // below 0, so huge, if it wraps
+        const uint32_t slot = first_slot + key;  // below 0, so huge, if it wraps
         const uint32_t row = key < 0 ? min(slot, slot + n_slots) : key;
         k = load_packed((key < 0 ? k_ring : k_chunk) + row * row_dim);
         v = load_packed((key < 0 ? v_ring : v_chunk) + row * row_dim);
@@ -89,8 +89,8 @@ struct Lane {
 };
 
 // One group's share of the keys first..=last, dealt out in rounds that begin at `origin`.
-__device__ Softmax attend(
-    const Cache& cache, const Lane& lane, const float (&q)[8], int32_t origin, int32_t first, int32_t last)
+__device__ Softmax
+attend(const Cache& cache, const Lane& lane, const float (&q)[8], int32_t origin, int32_t first, int32_t last)
 {
     const int32_t block_keys = lane.block_keys();
     const int32_t start = origin + ((first - origin) & -block_keys);  // of the round that holds `first`
@@ -181,8 +181,8 @@ __device__ void add_warps(const Softmax& softmax, W* out, uint32_t head_dim, uin
 template <typename W>
 __device__ void attention(
     const bf16* q, const bf16* k_ring, const bf16* v_ring, const bf16* k_chunk, const bf16* v_chunk,
-    const uint64_t* position, W* out,
-    uint32_t n_tokens, uint32_t n_heads, uint32_t n_kv_heads, uint32_t head_dim, uint32_t n_slots, uint32_t window)
+    const uint64_t* position, W* out, uint32_t n_tokens, uint32_t n_heads, uint32_t n_kv_heads, uint32_t head_dim,
+    uint32_t n_slots, uint32_t window)
 {
     const Lane lane(head_dim);
     const uint32_t piece = threadIdx.x % lane.n_lanes * 8;
@@ -190,13 +190,13 @@ __device__ void attention(
     const uint32_t dim = is_spare ? 0 : piece;
     const float scale = 1.44269504f / sqrtf(head_dim);  // log2(e), for the exponentials are powers of two
     const int32_t origin = -int32_t(*position % lane.block_keys());  // where absolute positions have a multiple
+    const uint32_t row_dim = n_kv_heads * head_dim, first_slot = *position % n_slots;
 
     for (uint32_t item = blockIdx.x; item < n_tokens * n_heads; item += gridDim.x) {
         const uint32_t token = item / n_heads, kv_head = item % n_heads / (n_heads / n_kv_heads);
         const uint32_t n_before = min(*position + token, uint64_t(window - 1));  // keys seen besides its own
         const uint32_t at = kv_head * head_dim + dim;
-        const Cache cache = {k_ring + at, v_ring + at, k_chunk + at, v_chunk + at,
-                             n_kv_heads * head_dim, n_slots, uint32_t(*position % n_slots)};
+        const Cache cache = {k_ring + at, v_ring + at, k_chunk + at, v_chunk + at, row_dim, n_slots, first_slot};
         float q_piece[8];
         load8(q + size_t(item) * head_dim + dim, q_piece);
 #pragma unroll
@@ -215,8 +215,7 @@ extern "C" __global__ __launch_bounds__(256, 3) void attention_bf16(
     uint32_t n_slots, uint32_t window)
 {
     attention(
-        q, k_ring, v_ring, k_chunk, v_chunk, position, out,
-        n_tokens, n_heads, n_kv_heads, head_dim, n_slots, window);
+        q, k_ring, v_ring, k_chunk, v_chunk, position, out, n_tokens, n_heads, n_kv_heads, head_dim, n_slots, window);
 }
 
 extern "C" __global__ __launch_bounds__(256, 3) void attention_f16(
@@ -226,6 +225,5 @@ extern "C" __global__ __launch_bounds__(256, 3) void attention_f16(
     uint32_t n_slots, uint32_t window)
 {
     attention(
-        q, k_ring, v_ring, k_chunk, v_chunk, position, out,
-        n_tokens, n_heads, n_kv_heads, head_dim, n_slots, window);
+        q, k_ring, v_ring, k_chunk, v_chunk, position, out, n_tokens, n_heads, n_kv_heads, head_dim, n_slots, window);
 }

@@ -10,7 +10,10 @@ using f16 = __half;
 __device__ inline uint32_t ceil_div(uint32_t n, uint32_t size) { return (n + size - 1) / size; }
 
 // Eight neighbouring 16-bit elements: the 16 bytes that one lane moves with one instruction.
-template <typename T> __device__ inline uint4 load_packed(const T* from) { return *reinterpret_cast<const uint4*>(from); }
+template <typename T> __device__ inline uint4 load_packed(const T* from)
+{
+    return *reinterpret_cast<const uint4*>(from);
+}
 
 // The same for data that is read once a launch: it does not push anything out of L1.
 template <typename T> __device__ inline uint4 load_packed_once(const T* from)
@@ -58,7 +61,10 @@ __device__ inline void narrow(float from, f16& to)
     to = __float2half(from > 65504.f ? 65504.f : from < -65504.f ? -65504.f : from);
 }
 
-template <typename T> __device__ inline void load8(const T* from, float (&to)[8]) { unpack<T>(load_packed(from), to); }
+template <typename T> __device__ inline void load8(const T* from, float (&to)[8])
+{
+    unpack<T>(load_packed(from), to);
+}
 
 template <> __device__ inline void load8(const float* from, float (&to)[8])
 {

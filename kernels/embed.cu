@@ -22,15 +22,15 @@ __device__ void embed(const uint32_t* tokens, const W* table, float* x, uint32_t
 }
 
 extern "C" __global__ __launch_bounds__(256) void embed_bf16(
-    const uint32_t* __restrict__ tokens, const bf16* __restrict__ table, float* __restrict__ x,
-    uint32_t n_tokens, uint32_t dim)
+    const uint32_t* __restrict__ tokens, const bf16* __restrict__ table, float* __restrict__ x, uint32_t n_tokens,
+    uint32_t dim)
 {
     embed(tokens, table, x, n_tokens, dim);
 }
 
 extern "C" __global__ __launch_bounds__(256) void embed_f16(
-    const uint32_t* __restrict__ tokens, const f16* __restrict__ table, float* __restrict__ x,
-    uint32_t n_tokens, uint32_t dim)
+    const uint32_t* __restrict__ tokens, const f16* __restrict__ table, float* __restrict__ x, uint32_t n_tokens,
+    uint32_t dim)
 {
     embed(tokens, table, x, n_tokens, dim);
 }

@@ -12,8 +12,8 @@
 
 extern "C" __global__ __launch_bounds__(256) void ring_write(
     const bf16* __restrict__ k_chunk, const bf16* __restrict__ v_chunk, const uint64_t* __restrict__ position,
-    bf16* __restrict__ k_ring, bf16* __restrict__ v_ring,
-    uint32_t n_tokens, uint32_t n_kv_heads, uint32_t head_dim, uint32_t n_slots)
+    bf16* __restrict__ k_ring, bf16* __restrict__ v_ring, uint32_t n_tokens, uint32_t n_kv_heads, uint32_t head_dim,
+    uint32_t n_slots)
 {
     const uint32_t row_dim = n_kv_heads * head_dim;
     for (uint32_t token = blockIdx.x; token < n_tokens; token += gridDim.x) {

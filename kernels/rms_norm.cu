@@ -50,15 +50,15 @@ __device__ void rms_norm(const float* x, const W* weight, W* y, uint32_t n_token
 }
 
 extern "C" __global__ __launch_bounds__(256) void rms_norm_bf16(
-    const float* __restrict__ x, const bf16* __restrict__ weight, bf16* __restrict__ y,
-    uint32_t n_tokens, uint32_t dim, float eps)
+    const float* __restrict__ x, const bf16* __restrict__ weight, bf16* __restrict__ y, uint32_t n_tokens,
+    uint32_t dim, float eps)
 {
     rms_norm(x, weight, y, n_tokens, dim, eps);
 }
 
 extern "C" __global__ __launch_bounds__(256) void rms_norm_f16(
-    const float* __restrict__ x, const f16* __restrict__ weight, f16* __restrict__ y,
-    uint32_t n_tokens, uint32_t dim, float eps)
+    const float* __restrict__ x, const f16* __restrict__ weight, f16* __restrict__ y, uint32_t n_tokens, uint32_t dim,
+    float eps)
 {
     rms_norm(x, weight, y, n_tokens, dim, eps);
 }

@@ -19,9 +19,8 @@
 
 extern "C" __global__ __launch_bounds__(64) void rope(
     const float* __restrict__ qkv, const uint64_t* __restrict__ turn_per_position,
-    const uint64_t* __restrict__ position,
-    bf16* __restrict__ q, bf16* __restrict__ k_chunk, bf16* __restrict__ v_chunk,
-    uint32_t n_tokens, uint32_t n_heads, uint32_t n_kv_heads, uint32_t head_dim)
+    const uint64_t* __restrict__ position, bf16* __restrict__ q, bf16* __restrict__ k_chunk,
+    bf16* __restrict__ v_chunk, uint32_t n_tokens, uint32_t n_heads, uint32_t n_kv_heads, uint32_t head_dim)
 {
     const uint32_t n_pairs = head_dim / 2, n_turned = n_heads + n_kv_heads, n_all = n_turned + n_kv_heads;
 
@@ -42,9 +41,9 @@ extern "C" __global__ __launch_bounds__(64) void rope(
                     y = fmaf(x, sin, y * cos);
                     x = turned_x;
                 }
-                bf16* out = head < n_heads  ? q_out + head * head_dim
-                          : head < n_turned ? k_out + (head - n_heads) * head_dim
-                                            : v_out + (head - n_turned) * head_dim;
+                bf16* out = head < n_heads    ? q_out + head * head_dim
+                            : head < n_turned ? k_out + (head - n_heads) * head_dim
+                                              : v_out + (head - n_turned) * head_dim;
                 narrow(x, out[pair]);
                 narrow(y, out[pair + n_pairs]);
             }

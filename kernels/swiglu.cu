@@ -14,7 +14,8 @@ __device__ void swiglu(const float* gate_up, W* y, uint32_t n_tokens, uint32_t h
     for (uint32_t token = blockIdx.x; token < n_tokens; token += gridDim.x) {
         const float* gate = gate_up + size_t(token) * 2 * hidden_dim;  // [hidden_dim]
         const float* up = gate + hidden_dim;                           // [hidden_dim]
-        for (uint32_t i = (blockIdx.y * blockDim.x + threadIdx.x) * 8; i < hidden_dim; i += gridDim.y * blockDim.x * 8) {
+        for (uint32_t i = (blockIdx.y * blockDim.x + threadIdx.x) * 8; i < hidden_dim;
+             i += gridDim.y * blockDim.x * 8) {
             float gates[8], ups[8];
             load8(gate + i, gates);
             load8(up + i, ups);

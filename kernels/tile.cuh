@@ -1,7 +1,7 @@
 // A few rows of a weight matrix times a few tokens: all that matvec and matmul do, in one function,
 // so that both give the same bits.
 //
-// A row of n_in weights is cut into pieces of eight. `lanes_per_row` neighbouring lanes own four rows
+// A row of n_in weights is cut into pieces of eight. `lanes_per_row` neighbouring lanes own eight rows
 // together; lane i takes the pieces i, i + lanes_per_row, ... of each, in ascending order, with one
 // fmaf a weight, and a tree adds the lanes' sums:
 //
@@ -13,7 +13,7 @@
 #include "common.cuh"
 
 // Rows that a lane works on: it unpacks a piece of x once and uses it this often.
-constexpr uint32_t n_rows = 4;
+constexpr uint32_t n_lane_rows = 8;
 
 // Lanes that share a row. 32 read 512 bytes of it at once; where that would leave lanes idle in the
 // last trip, 16 or 8 fit better, and 8 still read a whole 128-byte line.
@@ -24,20 +24,28 @@ __device__ inline uint32_t lanes_per_row(uint32_t n_in)
 }
 
 // Rows that a warp takes at once.
-__device__ inline uint32_t rows_per_warp(uint32_t n_in) { return n_rows * 32 / lanes_per_row(n_in); }
+__device__ inline uint32_t rows_per_warp(uint32_t n_in) { return n_lane_rows * 32 / lanes_per_row(n_in); }
 
-// Adds four rows' sums over half of the lanes twice, and with it hands out the rows: the lane returns
-// the sum of row `lane / (n_lanes / 4)` over the lanes that differ from it in the upper two bits.
-// That is 3 shuffles where adding each row by itself would take 8.
-__device__ inline float fold_rows(const float (&sums)[n_rows], uint32_t lane, uint32_t n_lanes)
+// Adds the sums of n_rows rows over lanes that differ in one bit of their number, half the rows on
+// either side, and so on with the bit below: the lane returns the sum of row `lane / (step * 2 / n_rows)`
+// over the lanes that differ from it in these bits. A shuffle for each row but one does it, and each
+// row's tree is the one that lane_sum climbs.
+template <uint32_t n_rows>
+__device__ inline float fold_rows(const float (&sums)[n_rows], uint32_t lane, uint32_t step)
 {
-    const uint32_t half = n_lanes / 2, quarter = n_lanes / 4;
-    const bool upper = lane & half, odd = lane & quarter;
-    float pair[2];
+    if constexpr (n_rows == 1) {
+        return sums[0];
+    } else {
+        constexpr uint32_t half = n_rows / 2;
+        const bool is_upper = lane & step;
+        float folded[half];
 #pragma unroll
-    for (uint32_t r = 0; r < 2; r++)
-        pair[r] = (upper ? sums[r + 2] : sums[r]) + __shfl_xor_sync(~0u, upper ? sums[r] : sums[r + 2], half);
-    return (odd ? pair[1] : pair[0]) + __shfl_xor_sync(~0u, odd ? pair[0] : pair[1], quarter);
+        for (uint32_t r = 0; r < half; r++) {
+            const float kept = is_upper ? sums[r + half] : sums[r], given = is_upper ? sums[r] : sums[r + half];
+            folded[r] = kept + __shfl_xor_sync(~0u, given, step);
+        }
+        return fold_rows<half>(folded, lane, step / 2);
+    }
 }
 
 // y[t, row] = weight[row] . x[t], plus what was in y if `accumulate`, for one warp's tile of rows.
@@ -49,27 +57,31 @@ __device__ __forceinline__ void multiply_tile(
     uint32_t n_in, uint32_t n_out, uint32_t first_row, uint32_t accumulate)
 {
     const uint32_t n_lanes = lanes_per_row(n_in), lane = threadIdx.x % n_lanes;
-    const uint32_t row = first_row + threadIdx.x % 32 / n_lanes * n_rows;  // the first of this lane's four
+    const uint32_t row = first_row + threadIdx.x % 32 / n_lanes * n_lane_rows;  // the first that this lane works on
 
-    const W* weights[n_rows];  // at this lane's piece; past the last row it is the last again, unused
+    const W* weights[n_lane_rows];  // at this lane's piece; past the last row it is the last again, unused
 #pragma unroll
-    for (uint32_t r = 0; r < n_rows; r++) weights[r] = weight + size_t(min(row + r, n_out - 1)) * n_in + lane * 8;
+    for (uint32_t r = 0; r < n_lane_rows; r++)
+        weights[r] = weight + size_t(min(row + r, n_out - 1)) * n_in + lane * 8;
     x += lane * 8;
 
-    float sums[n_tokens][n_rows] = {};
+    float sums[n_tokens][n_lane_rows] = {};
     for (uint32_t i = lane * 8; i < n_in; i += n_lanes * 8) {
-        float w[n_rows][8];
+        uint4 packed[n_lane_rows];
 #pragma unroll
-        for (uint32_t r = 0; r < n_rows; r++) {
-            unpack<W>(n_tokens == 1 ? load_packed_once(weights[r]) : load_packed(weights[r]), w[r]);
+        for (uint32_t r = 0; r < n_lane_rows; r++) {
+            packed[r] = n_tokens == 1 ? load_packed_once(weights[r]) : load_packed(weights[r]);
             weights[r] += n_lanes * 8;
         }
+        float w[n_lane_rows][8];
+#pragma unroll
+        for (uint32_t r = 0; r < n_lane_rows; r++) unpack<W>(packed[r], w[r]);
 #pragma unroll
         for (uint32_t t = 0; t < n_tokens; t++) {
             float x_piece[8];
             load8(x + size_t(t) * n_in, x_piece);
 #pragma unroll
-            for (uint32_t r = 0; r < n_rows; r++)
+            for (uint32_t r = 0; r < n_lane_rows; r++)
 #pragma unroll
                 for (uint32_t j = 0; j < 8; j++) sums[t][r] = fmaf(w[r][j], x_piece[j], sums[t][r]);
         }
@@ -78,13 +90,14 @@ __device__ __forceinline__ void multiply_tile(
 
     float sum[n_tokens];  // of this lane's row, see fold_rows
 #pragma unroll
-    for (uint32_t t = 0; t < n_tokens; t++) sum[t] = fold_rows(sums[t], lane, n_lanes);
-    for (uint32_t step = n_lanes / 8; step > 0; step /= 2)
+    for (uint32_t t = 0; t < n_tokens; t++) sum[t] = fold_rows<n_lane_rows>(sums[t], lane, n_lanes / 2);
+    const uint32_t n_row_lanes = n_lanes / n_lane_rows;  // with the same row
+    for (uint32_t step = n_row_lanes / 2; step > 0; step /= 2)
 #pragma unroll
         for (uint32_t t = 0; t < n_tokens; t++) sum[t] += __shfl_xor_sync(~0u, sum[t], step);
 
-    const uint32_t own_row = row + lane / (n_lanes / 4);
-    if (lane % (n_lanes / 4) == 0 && own_row < n_out) {
+    const uint32_t own_row = row + lane / n_row_lanes;
+    if (lane % n_row_lanes == 0 && own_row < n_out) {
 #pragma unroll
         for (uint32_t t = 0; t < n_tokens; t++) {
             float* to = y + size_t(t) * n_out + own_row;

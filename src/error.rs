@@ -2,6 +2,7 @@
 //!
 //! Every message is one line that says where, what was expected, what was found, and what to do.
 
+use crate::device::DeviceError;
 use std::path::PathBuf;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -43,6 +44,14 @@ pub enum Error {
     /// The tokenizer failed on text or ids.
     #[error("tokenizer: cannot {doing}: {problem}")]
     Tokenize { doing: &'static str, problem: String },
+
+    /// A prompt that cannot be run.
+    #[error("prompt: expected {expected}, found {found}")]
+    Prompt { expected: String, found: String },
+
+    /// The driver, the card or its memory.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
 
     /// The model's output leaves nothing to choose from.
     #[error(

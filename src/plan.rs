@@ -75,6 +75,11 @@ impl Plan {
         found.unwrap_or_else(|| panic!("no buffer {name} in the plan"))
     }
 
+    /// The buffers that hold the model's weights.
+    pub fn weights(&self) -> impl Iterator<Item = &PlannedBuffer> {
+        self.buffers.iter().filter(|buffer| buffer.group == Group::Weights)
+    }
+
     pub fn group_bytes(&self, group: Group) -> u64 {
         self.buffers.iter().filter(|buffer| buffer.group == group).map(PlannedBuffer::bytes).sum()
     }

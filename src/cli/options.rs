@@ -20,12 +20,12 @@ pub struct ModelDir {
 #[derive(Args)]
 pub struct Sizes {
     /// Tokens of the prompt that go through the model at once; changes speed and memory, never a bit of the result
-    /// [default: 512, or the window or context where that is shorter]
+    /// [default: 512, or the window or context if that is less]
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
     pub chunk: Option<u32>,
 
     /// Tokens that prompt and answer can have together, for a model without a sliding window [default: the
-    /// max_position_embeddings of config.json]. With a window there is no such limit
+    /// max_position_embeddings of config.json]. With a window there is no such limit, and this is refused
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
     pub ctx: Option<u32>,
 }

@@ -5,6 +5,7 @@ use bytemuck::Pod;
 use cudarc::driver::{result, sys};
 use half::{bf16, f16};
 use std::marker::PhantomData;
+use std::ops::{Deref, Range};
 use std::sync::Arc;
 
 /// What a buffer holds: plain bits with the same layout here and in CUDA.
@@ -73,8 +74,25 @@ impl Drop for Memory {
 #[derive(Debug)]
 pub struct Buffer<T> {
     pub(super) memory: Arc<Memory>,
+    /// Of element 0, in bytes from the memory's start; not 0 in a [`Rows`] only.
+    pub(super) start: usize,
     len: usize,
     element: PhantomData<T>,
+}
+
+/// Some rows of a buffer, to read: what [`Buffer::rows`] gives.
+#[derive(Debug)]
+pub struct Rows<'a, T> {
+    buffer: Buffer<T>,
+    of: PhantomData<&'a Buffer<T>>,
+}
+
+impl<T> Deref for Rows<'_, T> {
+    type Target = Buffer<T>;
+
+    fn deref(&self) -> &Buffer<T> {
+        &self.buffer
+    }
 }
 
 impl Device {
@@ -117,7 +135,22 @@ impl Device {
 impl<T: Element> Buffer<T> {
     pub(super) fn new(memory: Memory) -> Buffer<T> {
         let len = memory.bytes / size_of::<T>();
-        Buffer { memory: Arc::new(memory), len, element: PhantomData }
+        Buffer { memory: Arc::new(memory), start: 0, len, element: PhantomData }
+    }
+
+    /// Rows `range` of the tensor, each of `row_len` elements.
+    #[track_caller]
+    pub fn rows(&self, range: Range<usize>, row_len: usize) -> Rows<'_, T> {
+        let (first, end) = (range.start * row_len, range.end * row_len);
+        assert!(first < end && end <= self.len, "rows {range:?} of {row_len} elements are not in {}", self.len);
+        let start = self.start + first * size_of::<T>();
+        let buffer = Buffer { memory: self.memory.clone(), start, len: end - first, element: PhantomData };
+        Rows { buffer, of: PhantomData }
+    }
+
+    /// Where the device sees element 0.
+    pub(super) fn address(&self) -> u64 {
+        self.memory.address + self.start as u64
     }
 
     /// The number of elements.
@@ -188,11 +221,11 @@ impl<T: Element> Buffer<T> {
 
     /// Zeroes all elements.
     pub fn fill_zero(&mut self) -> Result<()> {
-        let Memory { device, address, bytes, .. } = &*self.memory;
+        let (device, bytes) = (&self.memory.device, self.bytes());
         device.keep(&self.memory);
         device.bind()?;
         // SAFETY: these are the bytes of this buffer, and zeros are a value of every `Element`.
-        unsafe { result::memset_d8_async(*address, 0, *bytes, device.stream()) }
+        unsafe { result::memset_d8_async(self.address(), 0, bytes, device.stream()) }
             .map_err(|error| DeviceError::call(format!("zeroing {bytes} bytes"))(error))
     }
 
@@ -200,7 +233,7 @@ impl<T: Element> Buffer<T> {
     fn address_of(&self, offset: usize, len: usize) -> u64 {
         let end = offset.checked_add(len);
         assert!(end.is_some_and(|it| it <= self.len), "{len} elements from {offset} on are not in {}", self.len);
-        self.memory.address + (offset * size_of::<T>()) as u64
+        self.address() + (offset * size_of::<T>()) as u64
     }
 }
 

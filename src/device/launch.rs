@@ -57,7 +57,7 @@ impl<T: Element> KernelArg for &Buffer<T> {
     const C_TYPE: &'static str = T::C_TYPE;
 
     fn arg(&self) -> Arg<'_> {
-        Arg { bits: self.memory.address, memory: Some(&self.memory) }
+        Arg { bits: self.address(), memory: Some(&self.memory) }
     }
 }
 
@@ -66,7 +66,7 @@ impl<T: Element> KernelArg for &mut Buffer<T> {
     const C_TYPE: &'static str = T::C_TYPE;
 
     fn arg(&self) -> Arg<'_> {
-        Arg { bits: self.memory.address, memory: Some(&self.memory) }
+        Arg { bits: self.address(), memory: Some(&self.memory) }
     }
 }
 

@@ -16,7 +16,7 @@ mod event;
 mod embedded;
 mod error;
 
-pub use buffer::{Buffer, Element};
+pub use buffer::{Buffer, Element, Rows};
 pub use choice::DeviceChoice;
 pub use embedded::{Module, Param, Pass, Prototype, prototypes};
 pub use error::{DeviceError, Result};

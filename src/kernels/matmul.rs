@@ -17,10 +17,10 @@ kernel! {
 }
 
 impl<W: Half> Matmul<'_, W> {
-    /// One warp a tile of rows and eight tokens, eight warps a block.
+    /// One warp a tile of rows and eight tokens, four warps a block.
     pub fn launch(&self, device: &Device) -> Result<()> {
         let n_warps = self.n_out.div_ceil(rows_per_warp(self.n_in)) * self.n_tokens.div_ceil(8);
-        self.launch_grid(device, Grid::x(n_warps.div_ceil(8)))
+        self.launch_grid(device, Grid::x(n_warps.div_ceil(4)))
     }
 
     /// On any grid.

@@ -16,9 +16,10 @@ kernel! {
 }
 
 impl<W: Half> Matvec<'_, W> {
-    /// One warp a tile of rows, eight warps a block.
+    /// One warp a tile of rows, four warps a block.
     pub fn launch(&self, device: &Device) -> Result<()> {
-        self.launch_grid(device, Grid::x(self.n_out.div_ceil(rows_per_warp(self.n_in)).div_ceil(8)))
+        let n_warps = self.n_out.div_ceil(rows_per_warp(self.n_in));
+        self.launch_grid(device, Grid::x(n_warps.div_ceil(4)))
     }
 
     /// On any grid.

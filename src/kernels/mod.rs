@@ -38,11 +38,11 @@ fn count(shape: &[u32]) -> u64 {
     shape.iter().map(|&it| u64::from(it)).product()
 }
 
-/// The rows of a weight that one warp of matvec and matmul takes at once, see kernels/tile.cuh.
+/// The rows of a weight that a warp of matvec and matmul takes at once, see kernels/tile.cuh.
 fn rows_per_warp(n_in: u32) -> u32 {
     let n_pieces = n_in / 8;
     let lanes_per_row = (n_pieces & n_pieces.wrapping_neg()).clamp(8, 32);
-    4 * 32 / lanes_per_row
+    8 * 32 / lanes_per_row
 }
 
 /// Kernels move eight 16-bit elements at a time.

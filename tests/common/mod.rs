@@ -14,6 +14,7 @@ use gale::device::{Buffer, Device, DeviceChoice, Element, Grid};
 use half::{bf16, f16};
 use oracle::Float;
 use std::env;
+use std::fmt::Debug;
 use std::ops::RangeInclusive;
 use std::sync::Once;
 
@@ -48,7 +49,7 @@ macro_rules! for_both_types {
     };
 }
 
-fn open() -> Device {
+pub fn open() -> Device {
     let choice = env::var("GALE_TEST_DEVICE").map_or(DeviceChoice::Auto, |it| it.parse().unwrap());
     let device = Device::open(choice).unwrap();
     let must_be_gpu = env::var_os("REQUIRE_GPU").is_some_and(|it| it == "1");
@@ -59,7 +60,7 @@ fn open() -> Device {
 }
 
 /// A 16-bit type that weights come in.
-pub trait Weight: gale::kernel::Half + Float {
+pub trait Weight: gale::kernel::Half + Float + Debug {
     fn from_f32(value: f32) -> Self;
 }
 
@@ -138,7 +139,12 @@ fn split_mix(state: &mut u64) -> u64 {
     it ^ it >> 31
 }
 
-/// The bits of numbers: equality that tells -0 from 0, and finds a NaN equal to itself.
-pub fn bits<T: Element>(of: &[T]) -> &[u8] {
-    bytemuck::cast_slice(of)
+/// Panics at the first number whose bits differ: -0 is not 0 here, and a NaN is equal to itself.
+#[track_caller]
+pub fn assert_same_bits<T: Element + Debug>(got: &[T], want: &[T]) {
+    assert_eq!(got.len(), want.len());
+    for (i, (got, want)) in got.iter().zip(want).enumerate() {
+        let is_same = bytemuck::bytes_of(got) == bytemuck::bytes_of(want);
+        assert!(is_same, "[{i}]: got {got:?}, want {want:?}");
+    }
 }

@@ -38,7 +38,7 @@ fn gives_the_bits_of_matvec<W: Weight>(case: &mut Case) {
         let x = case.upload(&x[t * n_in as usize..][..n_in as usize]);
         let mut alone = case.upload(&before[t * n_out as usize..][..n_out as usize]);
         Matvec { weight: &weight, x: &x, y: &mut alone, n_in, n_out, accumulate }.launch(case.device).unwrap();
-        assert_eq!(bits(y), bits(&alone.to_vec().unwrap()), "token {t}");
+        assert_same_bits(y, &alone.to_vec().unwrap());
     }
 }
 

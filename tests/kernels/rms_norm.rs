@@ -46,7 +46,7 @@ fn ignores_other_tokens<W: Weight>(case: &mut Case) {
     let together = normalise(case, Some(grid), &x, &weight, 1e-5);
 
     let alone = x.chunks(dim as usize).flat_map(|x| normalise(case, None, x, &weight, 1e-5));
-    assert_eq!(bits(&together), bits(&alone.collect::<Vec<W>>()));
+    assert_same_bits(&together, &alone.collect::<Vec<W>>());
 }
 
 /// What f16 cannot hold becomes its largest number, and stays finite.

@@ -107,7 +107,7 @@ fn write_result(registers: &mut Registers, inst: &Inst, lane: usize, old: u64) {
 /// `atom.global`, `red.global`.
 pub fn on_global(context: &mut Context, registers: &mut Registers, mask: &Mask, inst: &Inst, pc: u32) -> Outcome {
     let size = usize::from(inst.bytes);
-    let hosts = global::lane_hosts::<true>(context, registers, mask, inst, pc, size, true)?;
+    let hosts = global::lane_hosts(context, registers, mask, inst, pc, size, true)?;
     let kind = AtomKind::ALL[usize::from(inst.kind)];
     for lane in (0..32).filter(|lane| mask.bits >> lane & 1 == 1) {
         let (b, c) = operands(registers, inst, lane);

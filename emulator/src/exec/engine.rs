@@ -47,9 +47,9 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// The fastest engine that this CPU can run. `check` counts memory accesses too.
-    pub fn best(check: bool) -> &'static Engine {
-        static BEST: LazyLock<&'static [Engine; 2]> = LazyLock::new(|| {
+    /// The fastest engine that this CPU can run.
+    pub fn best() -> &'static Engine {
+        static BEST: LazyLock<&'static Engine> = LazyLock::new(|| {
             #[cfg(target_arch = "x86_64")]
             {
                 let has_avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
@@ -58,15 +58,15 @@ impl Engine {
                     && is_x86_feature_detected!("avx512vl")
                     && is_x86_feature_detected!("avx512dq");
                 if has_avx2 && has_avx512 {
-                    return &avx512::ENGINES;
+                    return &avx512::ENGINE;
                 }
                 if has_avx2 {
-                    return &avx2::ENGINES;
+                    return &avx2::ENGINE;
                 }
             }
-            &baseline::ENGINES
+            &baseline::ENGINE
         });
-        &BEST[usize::from(check)]
+        &BEST
     }
 }
 
@@ -100,7 +100,7 @@ macro_rules! arithmetic {
     };
 }
 
-/// A module with the engines for one set of CPU features: without and with counting.
+/// A module with the engine for one set of CPU features.
 macro_rules! engine {
     ($module:ident, $features:tt) => {
         #[allow(unused_variables)]
@@ -110,13 +110,13 @@ macro_rules! engine {
             isa::integer::integer! { arithmetic { $features } }
 
             with_features! { $features
-                fn load_global<const CHECK: bool>(context: &mut Context, warp: &mut Warp, inst: &Inst) -> Outcome {
-                    global::load::<CHECK>(context, &mut warp.registers, &warp.mask, inst, warp.pc)
+                fn load_global(context: &mut Context, warp: &mut Warp, inst: &Inst) -> Outcome {
+                    global::load(context, &mut warp.registers, &warp.mask, inst, warp.pc)
                 }
             }
             with_features! { $features
-                fn store_global<const CHECK: bool>(context: &mut Context, warp: &mut Warp, inst: &Inst) -> Outcome {
-                    global::store::<CHECK>(context, &warp.registers, &warp.mask, inst, warp.pc)
+                fn store_global(context: &mut Context, warp: &mut Warp, inst: &Inst) -> Outcome {
+                    global::store(context, &warp.registers, &warp.mask, inst, warp.pc)
                 }
             }
             with_features! { $features
@@ -137,13 +137,8 @@ macro_rules! engine {
                 }
             }
 
-            const fn engine(load_global: Memory, store_global: Memory) -> Engine {
-                Engine { arithmetic: &ARITHMETIC, load_global, store_global, load_shared, store_shared, shuffle }
-            }
-            pub static ENGINES: [Engine; 2] = [
-                engine(load_global::<false>, store_global::<false>),
-                engine(load_global::<true>, store_global::<true>),
-            ];
+            pub static ENGINE: Engine =
+                Engine { arithmetic: &ARITHMETIC, load_global, store_global, load_shared, store_shared, shuffle };
         }
     };
 }

@@ -67,7 +67,7 @@ fn by_window(
 /// `ld` without a state space.
 pub fn load(context: &mut Context, warp: &mut Warp, inst: &Inst) -> Outcome {
     by_window(warp, inst, |warp, window, mask, offsets| match window {
-        Window::Global => global::load::<true>(context, &mut warp.registers, mask, inst, warp.pc),
+        Window::Global => global::load(context, &mut warp.registers, mask, inst, warp.pc),
         Window::Shared => shared::load(context, &mut warp.registers, mask, inst, offsets),
         Window::Local => local::load(&warp.local, &mut warp.registers, mask, inst, offsets),
         Window::Param => {
@@ -83,7 +83,7 @@ pub fn load(context: &mut Context, warp: &mut Warp, inst: &Inst) -> Outcome {
 /// `st` without a state space.
 pub fn store(context: &mut Context, warp: &mut Warp, inst: &Inst) -> Outcome {
     by_window(warp, inst, |warp, window, mask, offsets| match window {
-        Window::Global => global::store::<true>(context, &warp.registers, mask, inst, warp.pc),
+        Window::Global => global::store(context, &warp.registers, mask, inst, warp.pc),
         Window::Shared => shared::store(context, &warp.registers, mask, inst, offsets),
         Window::Local => local::store(&mut warp.local, &warp.registers, mask, inst, offsets),
         Window::Param => {

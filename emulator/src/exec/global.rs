@@ -42,40 +42,48 @@ macro_rules! element {
 }
 element! {
     u8 as u32;
-    i8 as i32;
     u16 as u32;
-    i16 as i32;
     u32 as u32;
     u64 as u64;
 }
 
-/// Calls `$function::<element, n, ...>` for the instruction's element type and vector length.
+/// Calls `$function::<element, n>` for the instruction's element size and vector length.
 macro_rules! by_shape {
-    ($function:ident, $inst:expr, $args:tt $(, $check:ident)?) => {
-        match ($inst.bytes, $inst.n, $inst.flags & flag::SIGNED != 0) {
-            (1, 1, false) => by_shape!(@ $function::<u8, 1 $(, $check)?> $args),
-            (1, 2, false) => by_shape!(@ $function::<u8, 2 $(, $check)?> $args),
-            (1, 4, false) => by_shape!(@ $function::<u8, 4 $(, $check)?> $args),
-            (1, 1, true) => by_shape!(@ $function::<i8, 1 $(, $check)?> $args),
-            (1, 2, true) => by_shape!(@ $function::<i8, 2 $(, $check)?> $args),
-            (1, 4, true) => by_shape!(@ $function::<i8, 4 $(, $check)?> $args),
-            (2, 1, false) => by_shape!(@ $function::<u16, 1 $(, $check)?> $args),
-            (2, 2, false) => by_shape!(@ $function::<u16, 2 $(, $check)?> $args),
-            (2, 4, false) => by_shape!(@ $function::<u16, 4 $(, $check)?> $args),
-            (2, 1, true) => by_shape!(@ $function::<i16, 1 $(, $check)?> $args),
-            (2, 2, true) => by_shape!(@ $function::<i16, 2 $(, $check)?> $args),
-            (2, 4, true) => by_shape!(@ $function::<i16, 4 $(, $check)?> $args),
-            (4, 1, _) => by_shape!(@ $function::<u32, 1 $(, $check)?> $args),
-            (4, 2, _) => by_shape!(@ $function::<u32, 2 $(, $check)?> $args),
-            (4, 4, _) => by_shape!(@ $function::<u32, 4 $(, $check)?> $args),
-            (8, 1, _) => by_shape!(@ $function::<u64, 1 $(, $check)?> $args),
-            (8, 2, _) => by_shape!(@ $function::<u64, 2 $(, $check)?> $args),
-            (bytes, n, _) => unreachable!("the lowering lets no access of {n} x {bytes} bytes through"),
+    ($function:ident, $inst:expr, $args:tt) => {
+        match ($inst.bytes, $inst.n) {
+            (1, 1) => by_shape!(@ $function::<u8, 1> $args),
+            (1, 2) => by_shape!(@ $function::<u8, 2> $args),
+            (1, 4) => by_shape!(@ $function::<u8, 4> $args),
+            (2, 1) => by_shape!(@ $function::<u16, 1> $args),
+            (2, 2) => by_shape!(@ $function::<u16, 2> $args),
+            (2, 4) => by_shape!(@ $function::<u16, 4> $args),
+            (4, 1) => by_shape!(@ $function::<u32, 1> $args),
+            (4, 2) => by_shape!(@ $function::<u32, 2> $args),
+            (4, 4) => by_shape!(@ $function::<u32, 4> $args),
+            (8, 1) => by_shape!(@ $function::<u64, 1> $args),
+            (8, 2) => by_shape!(@ $function::<u64, 2> $args),
+            (bytes, n) => unreachable!("the lowering lets no access of {n} x {bytes} bytes through"),
         }
     };
-    (@ $function:ident::<$($generic:tt),*> ($($arg:expr),*)) => { $function::<$($generic),*>($($arg),*) };
+    (@ $function:ident::<$ty:ty, $n:literal> ($($arg:expr),*)) => { $function::<$ty, $n>($($arg),*) };
 }
 pub(crate) use by_shape;
+
+/// [`by_shape`] for the shapes that are worth a fast path; `None` for the others.
+macro_rules! by_fast_shape {
+    ($function:ident, $inst:expr, ($($arg:expr),*)) => {
+        match ($inst.bytes, $inst.n) {
+            (2, 1) => $function::<u16, 1>($($arg),*),
+            (4, 1) => $function::<u32, 1>($($arg),*),
+            (4, 2) => $function::<u32, 2>($($arg),*),
+            (4, 4) => $function::<u32, 4>($($arg),*),
+            (8, 1) => $function::<u64, 1>($($arg),*),
+            (8, 2) => $function::<u64, 2>($($arg),*),
+            _ => false,
+        }
+    };
+}
+pub(crate) use by_fast_shape;
 
 /// Lane `l` is at `base + l * stride`?
 #[inline(always)]
@@ -115,79 +123,98 @@ fn locate_slowly(context: &mut Context, pc: u32, address: u64, bytes: u64) -> Op
 
 /// `ld.global`.
 #[inline(always)]
-pub fn load<const CHECK: bool>(
-    context: &mut Context,
-    registers: &mut Registers,
-    mask: &Mask,
-    inst: &Inst,
-    pc: u32,
-) -> Outcome {
-    by_shape!(load_elements, inst, (context, registers, mask, inst, pc), CHECK)
+pub fn load(context: &mut Context, registers: &mut Registers, mask: &Mask, inst: &Inst, pc: u32) -> Outcome {
+    if mask.bits == !0
+        && inst.flags & flag::STRONG == 0
+        && by_fast_shape!(load_together, inst, (context, registers, inst, pc))
+    {
+        return Ok(());
+    }
+    load_lanes(context, registers, mask, inst, pc)
 }
 
 /// `st.global`.
 #[inline(always)]
-pub fn store<const CHECK: bool>(
-    context: &mut Context,
-    registers: &Registers,
-    mask: &Mask,
-    inst: &Inst,
-    pc: u32,
-) -> Outcome {
-    by_shape!(store_elements, inst, (context, registers, mask, inst, pc), CHECK)
+pub fn store(context: &mut Context, registers: &Registers, mask: &Mask, inst: &Inst, pc: u32) -> Outcome {
+    if mask.bits == !0
+        && inst.flags & flag::STRONG == 0
+        && by_fast_shape!(store_together, inst, (context, registers, inst, pc))
+    {
+        return Ok(());
+    }
+    store_lanes(context, registers, mask, inst, pc)
 }
 
+/// All lanes, from neighbouring places or from one; false if that is not how it is.
 #[inline(always)]
-fn load_elements<E: Element, const N: usize, const CHECK: bool>(
+fn load_together<E: Element, const N: usize>(
     context: &mut Context,
     registers: &mut Registers,
-    mask: &Mask,
     inst: &Inst,
     pc: u32,
-) -> Outcome {
+) -> bool {
     let size = (size_of::<E>() * N) as u64;
     let addresses = &registers.doubles[usize::from(inst.s[0])].0;
     let base = addresses[0].wrapping_add(inst.imm as i64 as u64);
-    let is_plain = mask.bits == !0 && base.is_multiple_of(size) && inst.flags & flag::STRONG == 0;
-    if is_plain && is_contiguous(addresses, size) {
-        if let Some(host) = locate(context, pc, base, 32 * size) {
-            if CHECK {
-                context.counters.count_contiguous(base, 32 * size);
-            }
-            let from = host as *const E;
-            for (k, &slot) in inst.d[..N].iter().enumerate() {
-                // SAFETY: `locate` found all 32 * N elements inside one live allocation; the address is aligned.
-                let plane = E::Register::collect(|lane| unsafe { from.add(lane * N + k).read() }.widen());
-                E::Register::write(registers, slot, plane, &Mask::ALL);
-            }
-            return Ok(());
-        }
-    } else if is_plain && is_uniform(addresses) {
-        if let Some(host) = locate(context, pc, base, size) {
-            if CHECK {
-                context.counters.count_contiguous(base, size);
-            }
-            let from = host as *const E;
-            for (k, &slot) in inst.d[..N].iter().enumerate() {
-                // SAFETY: `locate` found all N elements inside one live allocation; the address is aligned.
-                let value = unsafe { from.add(k).read() }.widen();
-                E::Register::write(registers, slot, E::Register::collect(|_| value), &Mask::ALL);
-            }
-            return Ok(());
+    let n_lanes = match () {
+        _ if !base.is_multiple_of(size) => return false,
+        _ if is_contiguous(addresses, size) => 32,
+        _ if is_uniform(addresses) => 1,
+        _ => return false,
+    };
+    let Some(host) = locate(context, pc, base, n_lanes * size) else { return false };
+    context.count_contiguous(base, n_lanes * size);
+    let from = host as *const E;
+    for (k, &slot) in inst.d[..N].iter().enumerate() {
+        let plane = if n_lanes == 32 {
+            // SAFETY: `locate` found all 32 * N elements inside one live allocation; the address is aligned.
+            E::Register::collect(|lane| unsafe { from.add(lane * N + k).read() }.widen())
+        } else {
+            // SAFETY: `locate` found all N elements inside one live allocation; the address is aligned.
+            let value = unsafe { from.add(k).read() }.widen();
+            E::Register::collect(|_| value)
+        };
+        E::Register::write(registers, slot, plane, &Mask::ALL);
+    }
+    true
+}
+
+/// All lanes, to neighbouring places; false if that is not how it is.
+#[inline(always)]
+fn store_together<E: Element, const N: usize>(
+    context: &mut Context,
+    registers: &Registers,
+    inst: &Inst,
+    pc: u32,
+) -> bool {
+    let size = (size_of::<E>() * N) as u64;
+    let addresses = &registers.doubles[usize::from(inst.s[0])].0;
+    let base = addresses[0].wrapping_add(inst.imm as i64 as u64);
+    if !base.is_multiple_of(size) || !is_contiguous(addresses, size) {
+        return false;
+    }
+    let Some(host) = locate(context, pc, base, 32 * size) else { return false };
+    context.count_contiguous(base, 32 * size);
+    let to = host as *mut E;
+    for (k, &slot) in inst.d[..N].iter().enumerate() {
+        let plane = E::Register::plane(registers, slot);
+        for lane in 0..32 {
+            // SAFETY: `locate` found all 32 * N elements inside one live allocation; the address is aligned.
+            unsafe { to.add(lane * N + k).write(E::narrow(E::Register::get(plane, lane))) };
         }
     }
-    load_lanes::<E, N, CHECK>(context, registers, mask, inst, pc)
+    true
 }
 
 #[inline(never)]
-fn load_lanes<E: Element, const N: usize, const CHECK: bool>(
-    context: &mut Context,
-    registers: &mut Registers,
-    mask: &Mask,
-    inst: &Inst,
-    pc: u32,
-) -> Outcome {
-    let hosts = lane_hosts::<CHECK>(context, registers, mask, inst, pc, size_of::<E>() * N, false)?;
+fn load_lanes(context: &mut Context, registers: &mut Registers, mask: &Mask, inst: &Inst, pc: u32) -> Outcome {
+    let size = usize::from(inst.bytes * inst.n);
+    let hosts = lane_hosts(context, registers, mask, inst, pc, size, false)?;
+    by_shape!(read_lanes, inst, (registers, mask, inst, &hosts));
+    Ok(())
+}
+
+fn read_lanes<E: Element, const N: usize>(registers: &mut Registers, mask: &Mask, inst: &Inst, hosts: &[u64; 32]) {
     let is_strong = inst.flags & flag::STRONG != 0;
     for (k, &slot) in inst.d[..N].iter().enumerate() {
         let plane = E::Register::collect(|lane| {
@@ -201,50 +228,17 @@ fn load_lanes<E: Element, const N: usize, const CHECK: bool>(
         });
         E::Register::write(registers, slot, plane, mask);
     }
-    Ok(())
-}
-
-#[inline(always)]
-fn store_elements<E: Element, const N: usize, const CHECK: bool>(
-    context: &mut Context,
-    registers: &Registers,
-    mask: &Mask,
-    inst: &Inst,
-    pc: u32,
-) -> Outcome {
-    let size = (size_of::<E>() * N) as u64;
-    let addresses = &registers.doubles[usize::from(inst.s[0])].0;
-    let base = addresses[0].wrapping_add(inst.imm as i64 as u64);
-    let is_plain = mask.bits == !0 && base.is_multiple_of(size) && inst.flags & flag::STRONG == 0;
-    if is_plain
-        && is_contiguous(addresses, size)
-        && let Some(host) = locate(context, pc, base, 32 * size)
-    {
-        if CHECK {
-            context.counters.count_contiguous(base, 32 * size);
-        }
-        let to = host as *mut E;
-        for (k, &slot) in inst.d[..N].iter().enumerate() {
-            let plane = E::Register::plane(registers, slot);
-            for lane in 0..32 {
-                // SAFETY: `locate` found all 32 * N elements inside one live allocation; the address is aligned.
-                unsafe { to.add(lane * N + k).write(E::narrow(E::Register::get(plane, lane))) };
-            }
-        }
-        return Ok(());
-    }
-    store_lanes::<E, N, CHECK>(context, registers, mask, inst, pc)
 }
 
 #[inline(never)]
-fn store_lanes<E: Element, const N: usize, const CHECK: bool>(
-    context: &mut Context,
-    registers: &Registers,
-    mask: &Mask,
-    inst: &Inst,
-    pc: u32,
-) -> Outcome {
-    let hosts = lane_hosts::<CHECK>(context, registers, mask, inst, pc, size_of::<E>() * N, true)?;
+fn store_lanes(context: &mut Context, registers: &Registers, mask: &Mask, inst: &Inst, pc: u32) -> Outcome {
+    let size = usize::from(inst.bytes * inst.n);
+    let hosts = lane_hosts(context, registers, mask, inst, pc, size, true)?;
+    by_shape!(write_lanes, inst, (registers, mask, inst, &hosts));
+    Ok(())
+}
+
+fn write_lanes<E: Element, const N: usize>(registers: &Registers, mask: &Mask, inst: &Inst, hosts: &[u64; 32]) {
     let is_strong = inst.flags & flag::STRONG != 0;
     for lane in (0..32).filter(|lane| mask.bits >> lane & 1 == 1) {
         for (k, &slot) in inst.d[..N].iter().enumerate() {
@@ -254,12 +248,11 @@ fn store_lanes<E: Element, const N: usize, const CHECK: bool>(
             if is_strong { unsafe { write_strong(to, value) } } else { unsafe { to.write(value) } }
         }
     }
-    Ok(())
 }
 
 /// The host address of each active lane's `size` bytes, checked.
 #[inline(never)]
-pub fn lane_hosts<const CHECK: bool>(
+pub fn lane_hosts(
     context: &mut Context,
     registers: &Registers,
     mask: &Mask,
@@ -283,7 +276,7 @@ pub fn lane_hosts<const CHECK: bool>(
         touched[n_touched] = address;
         n_touched += 1;
     }
-    if CHECK {
+    if context.check {
         context.counters.count_scattered(&mut touched[..n_touched], size as u64);
     }
     Ok(hosts)

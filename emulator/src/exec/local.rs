@@ -5,11 +5,7 @@ use super::{
     shared::Bytes,
     trouble::{Outcome, Trouble},
 };
-use crate::{
-    check::fault::FaultKind,
-    exec::global::by_shape,
-    lower::program::{Inst, flag},
-};
+use crate::{check::fault::FaultKind, exec::global::by_shape, lower::program::Inst};
 
 /// Each lane's address: the register plus the instruction's offset.
 #[inline(always)]

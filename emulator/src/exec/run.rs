@@ -33,6 +33,8 @@ pub struct Context<'a> {
     pub nearby: Vec<Region>,
     /// Shared memory of the CTA that runs now.
     pub shared: Vec<u8>,
+    /// Count memory accesses too.
+    pub check: bool,
     pub counters: Counters,
     pub started: Instant,
 }
@@ -42,8 +44,18 @@ impl<'a> Context<'a> {
         let nowhere = Region { start: 1, end: 0, host: 0, id: 0 };
         let nearby = vec![nowhere; program.code.len()];
         let (counters, started) = (Counters::default(), Instant::now());
-        let engine = Engine::best(check);
-        Context { program, engine, params, regions, nearby, shared: Vec::new(), counters, started }
+        let engine = Engine::best();
+        Context { program, engine, params, regions, nearby, shared: Vec::new(), check, counters, started }
+    }
+}
+
+impl Context<'_> {
+    /// A warp touched `bytes` bytes of global memory in a row.
+    #[inline(always)]
+    pub fn count_contiguous(&mut self, address: u64, bytes: u64) {
+        if self.check {
+            self.counters.count_contiguous(address, bytes);
+        }
     }
 }
 

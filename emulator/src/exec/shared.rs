@@ -8,8 +8,8 @@ use super::{
 };
 use crate::{
     check::fault::FaultKind,
-    exec::global::by_shape,
-    lower::program::{Inst, flag},
+    exec::global::{by_fast_shape, by_shape},
+    lower::program::Inst,
 };
 
 /// An element as little-endian bytes.
@@ -32,7 +32,7 @@ macro_rules! bytes {
         }
     )*};
 }
-bytes!(u8, i8, u16, i16, u32, u64);
+bytes!(u8, u16, u32, u64);
 
 /// Each lane's address: the register plus the instruction's offset.
 #[inline(always)]
@@ -48,13 +48,19 @@ pub fn addresses(registers: &Registers, inst: &Inst) -> [u32; 32] {
 /// `ld.shared`.
 #[inline(always)]
 pub fn load(context: &Context, registers: &mut Registers, mask: &Mask, inst: &Inst, addresses: &[u32; 32]) -> Outcome {
-    by_shape!(load_elements, inst, (context, registers, mask, inst, addresses))
+    if by_fast_shape!(load_together, inst, (context, registers, mask, inst, addresses)) {
+        return Ok(());
+    }
+    load_lanes(context, registers, mask, inst, addresses)
 }
 
 /// `st.shared`.
 #[inline(always)]
 pub fn store(context: &mut Context, registers: &Registers, mask: &Mask, inst: &Inst, addresses: &[u32; 32]) -> Outcome {
-    by_shape!(store_elements, inst, (context, registers, mask, inst, addresses))
+    if by_fast_shape!(store_together, inst, (context, registers, mask, inst, addresses)) {
+        return Ok(());
+    }
+    store_lanes(context, registers, mask, inst, addresses)
 }
 
 /// The 32 elements of `size` bytes at lane 0's address, if all lanes run and read neighbours.
@@ -83,39 +89,83 @@ fn place(address: u32, size: usize, lane: usize, n_shared: usize, is_write: bool
     Err(Trouble::access(kind, lane, "shared", is_write, u64::from(address), size))
 }
 
+/// All lanes, from neighbouring places; false if that is not how it is.
 #[inline(always)]
-fn load_elements<E: Bytes, const N: usize>(
+fn load_together<E: Bytes, const N: usize>(
     context: &Context,
     registers: &mut Registers,
     mask: &Mask,
     inst: &Inst,
     addresses: &[u32; 32],
-) -> Outcome {
+) -> bool {
     let (width, size) = (size_of::<E>(), size_of::<E>() * N);
-    if let Some(range) = contiguous(mask, addresses, size, context.shared.len()) {
-        let bytes = &context.shared[range];
-        for (k, &slot) in inst.d[..N].iter().enumerate() {
-            let plane = E::Register::collect(|lane| E::from_slice(&bytes[(lane * N + k) * width..][..width]).widen());
-            E::Register::write(registers, slot, plane, &Mask::ALL);
-        }
-        return Ok(());
+    let Some(range) = contiguous(mask, addresses, size, context.shared.len()) else { return false };
+    let bytes = &context.shared[range];
+    for (k, &slot) in inst.d[..N].iter().enumerate() {
+        let plane = E::Register::collect(|lane| E::from_slice(&bytes[(lane * N + k) * width..][..width]).widen());
+        E::Register::write(registers, slot, plane, &Mask::ALL);
     }
-    load_lanes::<E, N>(context, registers, mask, inst, addresses)
+    true
+}
+
+/// All lanes, to neighbouring places; false if that is not how it is.
+#[inline(always)]
+fn store_together<E: Bytes, const N: usize>(
+    context: &mut Context,
+    registers: &Registers,
+    mask: &Mask,
+    inst: &Inst,
+    addresses: &[u32; 32],
+) -> bool {
+    let (width, size) = (size_of::<E>(), size_of::<E>() * N);
+    let Some(range) = contiguous(mask, addresses, size, context.shared.len()) else { return false };
+    let bytes = &mut context.shared[range];
+    for (k, &slot) in inst.d[..N].iter().enumerate() {
+        let plane = E::Register::plane(registers, slot);
+        for lane in 0..32 {
+            E::narrow(E::Register::get(plane, lane)).to_slice(&mut bytes[(lane * N + k) * width..][..width]);
+        }
+    }
+    true
+}
+
+/// The place of each active lane's element, checked.
+fn places(
+    mask: &Mask,
+    inst: &Inst,
+    addresses: &[u32; 32],
+    n_shared: usize,
+    is_write: bool,
+) -> Result<[usize; 32], Box<Trouble>> {
+    let size = usize::from(inst.bytes * inst.n);
+    let mut places = [usize::MAX; 32];
+    for lane in (0..32).filter(|lane| mask.bits >> lane & 1 == 1) {
+        places[lane] = place(addresses[lane], size, lane, n_shared, is_write)?;
+    }
+    Ok(places)
 }
 
 #[inline(never)]
-fn load_lanes<E: Bytes, const N: usize>(
+fn load_lanes(
     context: &Context,
     registers: &mut Registers,
     mask: &Mask,
     inst: &Inst,
     addresses: &[u32; 32],
 ) -> Outcome {
-    let (width, size, shared) = (size_of::<E>(), size_of::<E>() * N, &context.shared[..]);
-    let mut places = [usize::MAX; 32];
-    for lane in (0..32).filter(|lane| mask.bits >> lane & 1 == 1) {
-        places[lane] = place(addresses[lane], size, lane, shared.len(), false)?;
-    }
+    let places = places(mask, inst, addresses, context.shared.len(), false)?;
+    by_shape!(read_lanes, inst, (&context.shared, registers, mask, inst, &places));
+    Ok(())
+}
+
+fn read_lanes<E: Bytes, const N: usize>(
+    shared: &[u8],
+    registers: &mut Registers,
+    mask: &Mask,
+    inst: &Inst,
+    places: &[usize; 32],
+) {
+    let width = size_of::<E>();
     for (k, &slot) in inst.d[..N].iter().enumerate() {
         let plane = E::Register::collect(|lane| {
             let bytes = shared.get(places[lane].wrapping_add(k * width)..).and_then(|it| it.get(..width));
@@ -123,35 +173,33 @@ fn load_lanes<E: Bytes, const N: usize>(
         });
         E::Register::write(registers, slot, plane, mask);
     }
-    Ok(())
 }
 
-#[inline(always)]
-fn store_elements<E: Bytes, const N: usize>(
+#[inline(never)]
+fn store_lanes(
     context: &mut Context,
     registers: &Registers,
     mask: &Mask,
     inst: &Inst,
     addresses: &[u32; 32],
 ) -> Outcome {
-    let (width, size) = (size_of::<E>(), size_of::<E>() * N);
-    let n_shared = context.shared.len();
-    if let Some(range) = contiguous(mask, addresses, size, n_shared) {
-        let bytes = &mut context.shared[range];
-        for (k, &slot) in inst.d[..N].iter().enumerate() {
-            let plane = E::Register::plane(registers, slot);
-            for lane in 0..32 {
-                E::narrow(E::Register::get(plane, lane)).to_slice(&mut bytes[(lane * N + k) * width..][..width]);
-            }
-        }
-        return Ok(());
-    }
+    let places = places(mask, inst, addresses, context.shared.len(), true)?;
+    by_shape!(write_lanes, inst, (&mut context.shared, registers, mask, inst, &places));
+    Ok(())
+}
+
+fn write_lanes<E: Bytes, const N: usize>(
+    shared: &mut [u8],
+    registers: &Registers,
+    mask: &Mask,
+    inst: &Inst,
+    places: &[usize; 32],
+) {
+    let width = size_of::<E>();
     for lane in (0..32).filter(|lane| mask.bits >> lane & 1 == 1) {
-        let at = place(addresses[lane], size, lane, n_shared, true)?;
         for (k, &slot) in inst.d[..N].iter().enumerate() {
             let value = E::narrow(E::Register::get(E::Register::plane(registers, slot), lane));
-            value.to_slice(&mut context.shared[at + k * width..][..width]);
+            value.to_slice(&mut shared[places[lane] + k * width..][..width]);
         }
     }
-    Ok(())
 }

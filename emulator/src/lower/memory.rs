@@ -162,8 +162,17 @@ fn load(translator: &mut Translator, modifiers: &Modifiers, dst: &Operand, at: &
     if space == Space::Param && base.is_some() {
         flags |= flag::INDEXED;
     }
+    let loaded = dsts.clone();
     let micro = translator.emit(op, [], base.into_iter().collect::<Vec<_>>());
     (micro.dst, micro.imm, micro.n, micro.bytes, micro.flags) = (dsts, imm, n, bytes, flags);
+    let sign_extend = match modifiers.bytes {
+        1 if modifiers.is_signed => Some(Op::CvtS8),
+        2 if modifiers.is_signed => Some(Op::CvtU32S16),
+        _ => None,
+    };
+    for (reg, op) in loaded.into_iter().zip(sign_extend.into_iter().cycle()) {
+        translator.emit(op, [reg], [reg]);
+    }
     for (narrow, wide) in extended {
         translator.emit(if modifiers.is_signed { Op::CvtU64S32 } else { Op::WidenU32 }, [wide], [narrow]);
     }
@@ -196,8 +205,7 @@ fn store(translator: &mut Translator, modifiers: &Modifiers, at: &Operand, src: 
 }
 
 fn access_flags(modifiers: &Modifiers) -> u8 {
-    let signed = if modifiers.is_signed && modifiers.bytes < 4 { flag::SIGNED } else { 0 };
-    signed | if modifiers.is_strong { flag::STRONG } else { 0 }
+    if modifiers.is_strong { flag::STRONG } else { 0 }
 }
 
 fn atomic(

@@ -33,8 +33,6 @@ pub struct Inst {
 
 /// Bits of [`Inst::flags`].
 pub mod flag {
-    /// A load of a signed type narrower than its register.
-    pub const SIGNED: u8 = 1;
     /// `.volatile`, `.relaxed`, `.acquire`, `.release`: another CTA may be looking.
     pub const STRONG: u8 = 2;
     /// `red`: the old value is not wanted.

@@ -97,9 +97,9 @@ impl Bench {
         let report = Report {
             model: dir,
             device: &device,
-            plan: session.plan_of(),
+            plan: session.memory(),
             copy_bytes_per_s,
-            bytes_per_token: bytes_per_token(session.config(), session.plan_of(), &work),
+            bytes_per_token: bytes_per_token(session.config(), session.memory(), &work),
             tests: tests(&work, prefill, decode),
             depth: work.depth,
         };

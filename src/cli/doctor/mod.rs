@@ -68,7 +68,7 @@ fn describe(device: &Device, out: &mut impl Write) -> anyhow::Result<()> {
     }
     // A module that the driver does not take is an error of Device::open, which names it.
     for ((major, minor), modules) in modules_by_ptx_version() {
-        writeln!(out, "PTX {major}.{minor:<5} taken by this driver: {}", modules.join(", "))?;
+        writeln!(out, "PTX {major}.{minor}    taken by this driver: {}", modules.join(", "))?;
     }
     Ok(())
 }

@@ -83,7 +83,7 @@ Examples:
   gale generate -m Mistral-7B-v0.1 -p 'The capital of France is' -n 32 --greedy
   gale generate -m Mistral-7B-Instruct-v0.3 --chat -p 'Why is the sky blue?' --system 'Be brief.'
   gale generate -m MODEL -p - --temperature 0.6 --min-p 0.05 --seed 7 < prompt.txt
-  gale generate -m MODEL -p 'Q: 6 x 7?\nA:' --stop 'Q:'
+  gale generate -m MODEL -p 'Q: 6 x 7? A:' --stop 'Q:'
   gale generate -m MODEL --ids 1,415,5565 --print-ids --greedy --ignore-eos -n 100    needs no tokenizer";
 
 /// The status of a program that Ctrl-C ended.
@@ -215,7 +215,7 @@ fn prefill(session: &mut Session, prompt: &[u32], is_interrupted: &dyn Fn() -> b
 }
 
 /// The token after the last row; the logits stay on the device if the largest is all that is asked for.
-fn next(session: &mut Session, sampler: &mut Sampler, history: &[u32]) -> gale::error::Result<u32> {
+fn next(session: &Session, sampler: &mut Sampler, history: &[u32]) -> gale::error::Result<u32> {
     if sampler.sampling().is_argmax() {
         session.greedy()
     } else {
