@@ -3,7 +3,7 @@
 use super::{
     Handle, entry,
     error::{Error, Result},
-    function::max_resident_blocks,
+    function::Needs,
     objects::Function,
     state::driver,
     work::{Launch, Work},
@@ -12,7 +12,7 @@ use crate::{sched::Shape, settings::card::Card};
 use std::{
     ffi::{c_uint, c_void},
     ptr, slice,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::Arc,
 };
 
 /// `CUlaunchConfig`.
@@ -149,7 +149,7 @@ unsafe fn launch(function: Handle, shape: Shape, stream: Handle, arguments: Argu
     if !Arc::ptr_eq(&function.context, &stream.context) {
         return Err(Error::INVALID_HANDLE);
     }
-    check(driver.settings.card, &function, shape, is_cooperative)?;
+    check(driver.settings.card, &function.needs(), shape, is_cooperative)?;
     // SAFETY: the caller's promise.
     let params = unsafe { copy_params(&function, arguments) }?;
     let kernel = Arc::clone(&function.kernel);
@@ -158,22 +158,21 @@ unsafe fn launch(function: Handle, shape: Shape, stream: Handle, arguments: Argu
 }
 
 /// Whether the card runs a kernel in this shape.
-fn check(card: &Card, function: &Function, shape: Shape, is_cooperative: bool) -> Result {
-    let kernel = &function.kernel;
+fn check(card: &Card, needs: &Needs, shape: Shape, is_cooperative: bool) -> Result {
     let Shape { grid, block, dynamic_shared_bytes } = shape;
     let is_in = |dims: [u32; 3], max: [u32; 3]| dims.iter().zip(max).all(|(dim, max)| (1..=max).contains(dim));
     if !is_in(grid, Card::MAX_GRID) || !is_in(block, Card::MAX_BLOCK) {
         return Err(Error::INVALID_VALUE);
     }
     let n_threads = block.iter().product::<u32>();
-    let is_other_block = kernel.req_ntid.is_some_and(|required| required != block);
-    if n_threads > Card::MAX_THREADS_PER_BLOCK.min(kernel.max_threads) || is_other_block {
+    let is_other_block = needs.req_ntid.is_some_and(|required| required != block);
+    if n_threads > Card::MAX_THREADS_PER_BLOCK.min(needs.max_threads) || is_other_block {
         return Err(Error::INVALID_VALUE);
     }
-    if dynamic_shared_bytes > function.max_dynamic_shared.load(Relaxed) {
+    if dynamic_shared_bytes > needs.max_dynamic_shared_bytes {
         return Err(Error::INVALID_VALUE);
     }
-    let n_resident = max_resident_blocks(card, function, n_threads, dynamic_shared_bytes);
+    let n_resident = needs.max_resident_blocks(card, n_threads, dynamic_shared_bytes);
     if n_resident == 0 {
         return Err(Error::LAUNCH_OUT_OF_RESOURCES);
     }
@@ -246,3 +245,63 @@ unsafe fn extra_params<'a>(extra: *mut *mut c_void) -> Result<&'a [u8]> {
 
 // The layouts of `cuda.h`, where the attribute's union is 64 bytes long and aligned to 8.
 const _: () = assert!(size_of::<LaunchConfig>() == 56 && size_of::<LaunchAttribute>() == 72);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KERNEL: Needs =
+        Needs { max_threads: 1024, req_ntid: None, static_shared_bytes: 0, max_dynamic_shared_bytes: 48 << 10 };
+
+    fn verdict(needs: Needs, grid: [u32; 3], block: [u32; 3], shared: u32, is_cooperative: bool) -> Option<Error> {
+        let shape = Shape { grid, block, dynamic_shared_bytes: shared };
+        check(Card::ALL[0], &needs, shape, is_cooperative).err()
+    }
+
+    #[test]
+    fn shapes_beyond_the_card_are_refused() {
+        let plain = |grid, block| verdict(KERNEL, grid, block, 0, false);
+        assert_eq!(plain([1, 1, 1], [1, 1, 1]), None);
+        assert_eq!(plain([0x7fff_ffff, 65535, 65535], [1024, 1, 1]), None);
+        for grid in [[0, 1, 1], [1, 1, 0], [0x8000_0000, 1, 1], [1, 65536, 1], [1, 1, 65536]] {
+            assert_eq!(plain(grid, [1, 1, 1]), Some(Error::INVALID_VALUE), "{grid:?}");
+        }
+        for block in [[0, 1, 1], [1025, 1, 1], [1, 1, 65], [1024, 2, 1], [32, 32, 2], [u32::MAX; 3]] {
+            assert_eq!(plain([1, 1, 1], block), Some(Error::INVALID_VALUE), "{block:?}");
+        }
+    }
+
+    #[test]
+    fn blocks_that_the_kernel_excludes_are_refused() {
+        let small = Needs { max_threads: 128, ..KERNEL };
+        assert_eq!(verdict(small, [1; 3], [128, 1, 1], 0, false), None);
+        assert_eq!(verdict(small, [1; 3], [129, 1, 1], 0, false), Some(Error::INVALID_VALUE));
+        let exact = Needs { max_threads: 64, req_ntid: Some([32, 2, 1]), ..KERNEL };
+        assert_eq!(verdict(exact, [1; 3], [32, 2, 1], 0, false), None);
+        assert_eq!(verdict(exact, [1; 3], [64, 1, 1], 0, false), Some(Error::INVALID_VALUE));
+    }
+
+    #[test]
+    fn shared_memory_needs_to_be_asked_for_and_to_fit() {
+        let block = [256, 1, 1];
+        assert_eq!(verdict(KERNEL, [1; 3], block, 48 << 10, false), None);
+        assert_eq!(verdict(KERNEL, [1; 3], block, (48 << 10) + 1, false), Some(Error::INVALID_VALUE));
+        let raised = Needs { max_dynamic_shared_bytes: 227 << 10, ..KERNEL };
+        assert_eq!(verdict(raised, [1; 3], block, 227 << 10, false), None);
+        let too_much = Needs { static_shared_bytes: 1, ..raised };
+        assert_eq!(verdict(too_much, [1; 3], block, 227 << 10, false), Some(Error::LAUNCH_OUT_OF_RESOURCES));
+    }
+
+    #[test]
+    fn a_cooperative_grid_has_to_be_resident() {
+        // 2048 threads an SM: two blocks of 1024 on each of 132 SMs.
+        let cooperative = |n_blocks, shared| verdict(KERNEL, [n_blocks, 1, 1], [1024, 1, 1], shared, true);
+        assert_eq!(cooperative(264, 0), None);
+        assert_eq!(cooperative(265, 0), Some(Error::COOPERATIVE_LAUNCH_TOO_LARGE));
+        assert_eq!(verdict(KERNEL, [265, 1, 1], [1024, 1, 1], 0, false), None);
+        // 228 KiB an SM hold four blocks of 48 KiB, with 1 KiB for the system each.
+        let with_shared = |n_blocks| verdict(KERNEL, [n_blocks, 1, 1], [32, 1, 1], 48 << 10, true);
+        assert_eq!(with_shared(4 * 132), None);
+        assert_eq!(with_shared(4 * 132 + 1), Some(Error::COOPERATIVE_LAUNCH_TOO_LARGE));
+    }
+}

@@ -116,8 +116,8 @@ pub unsafe extern "C" fn cuMemFreeAsync(address: DevicePtr, stream: Handle) -> u
         if address == 0 {
             return Ok(());
         }
-        driver.memory().begin_free(address)?;
-        driver.enqueue(&stream, &[], Work::Free(address))?;
+        let id = driver.memory().begin_free(address)?;
+        driver.enqueue(&stream, &[], Work::Free(id))?;
         Ok(())
     })
 }

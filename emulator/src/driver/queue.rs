@@ -325,3 +325,6 @@ impl Shuffle {
         (z ^ (z >> 31)) % n
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     check::fault::{Fault, FaultKind},
     lower::Kernel,
+    mem::allocations::AllocationId,
     sched,
 };
 use std::{
@@ -79,7 +80,7 @@ pub enum Work {
         generation: u64,
     },
     /// The end of `cuMemFreeAsync`.
-    Free(u64),
+    Free(AllocationId),
     /// Nothing: it only waits.
     Join,
 }
@@ -130,8 +131,8 @@ impl Driver {
                 }
                 Ok(())
             }
-            Work::Free(address) => {
-                self.memory().finish_free(address);
+            Work::Free(id) => {
+                self.memory().finish_free(id);
                 Ok(())
             }
             Work::Join => context.check(),
