@@ -2,12 +2,12 @@
 //! safe API. It is found beside this test, where cargo leaves it.
 #![allow(unsafe_code, clippy::undocumented_unsafe_blocks)] // Loading a library and asking it for symbols is unsafe.
 
-use cudarc::driver::{CudaContext, DriverError, sys::cudaError_enum::*};
+use cudarc::driver::{CudaContext, DriverError, result, sys::cudaError_enum::*};
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
 use std::{
     env,
-    ffi::{CStr, c_char},
-    sync::{Arc, LazyLock},
+    ffi::{CStr, c_char, c_void},
+    sync::{Arc, LazyLock, Mutex},
     time::{Duration, Instant},
 };
 
@@ -105,12 +105,17 @@ fn cudarc_pinned_memory_arrives_for_a_host_that_polls_an_event() {
 
 #[test]
 fn cudarc_runs_host_functions_in_order() {
+    unsafe extern "C" fn push(log: *mut c_void) {
+        let mut log = unsafe { &*log.cast::<Mutex<Vec<usize>>>() }.lock().unwrap();
+        let n = log.len();
+        log.push(n);
+    }
     let context = context();
     let stream = context.new_stream().unwrap();
-    let log = Arc::new(std::sync::Mutex::new(Vec::new()));
-    for index in 0..100 {
-        let log = Arc::clone(&log);
-        unsafe { stream.launch_host_function(move || log.lock().unwrap().push(index)) }.unwrap();
+    let log = Mutex::new(Vec::new());
+    for _ in 0..100 {
+        let log: *const Mutex<Vec<usize>> = &log;
+        unsafe { result::stream::launch_host_function(stream.cu_stream(), push, log.cast_mut().cast()) }.unwrap();
     }
     stream.synchronize().unwrap();
     assert_eq!(*log.lock().unwrap(), (0..100).collect::<Vec<_>>());
@@ -119,7 +124,7 @@ fn cudarc_runs_host_functions_in_order() {
 #[test]
 fn cudarc_gets_errors_with_names() {
     let context = context();
-    let error = context.load_module(cudarc::nvrtc::Ptx::from_src("no PTX")).unwrap_err();
+    let error = unsafe { result::module::load_data(c"no PTX".as_ptr().cast()) }.unwrap_err();
     assert_eq!(error, DriverError(CUDA_ERROR_INVALID_PTX));
     assert!(format!("{error:?}").contains("CUDA_ERROR_INVALID_PTX"), "{error:?}");
     let stream = context.new_stream().unwrap();

@@ -124,7 +124,9 @@ fn events_order_streams() {
         let log = log.lock().unwrap().clone();
         let place = |name| log.iter().position(|it| *it == name);
         assert!(place("a") < place("b") && place("b") < place("c") && place("a").is_some(), "{log:?}");
-        [a, b, c].map(|stream| ok(unsafe { cuStreamDestroy_v2(stream) }));
+        for stream in [a, b, c] {
+            ok(unsafe { cuStreamDestroy_v2(stream) });
+        }
     }
 }
 
