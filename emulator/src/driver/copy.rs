@@ -75,7 +75,7 @@ fn fill(to: DevicePtr, value: u32, width: u64, count: usize, stream: Handle, is_
         return Ok(());
     }
     driver.place(to, bytes, Side::Device)?;
-    if to % width != 0 {
+    if !to.is_multiple_of(width) {
         return Err(Error::INVALID_VALUE);
     }
     let ticket = driver.enqueue(&stream, &[], Work::Fill { to, value, width, count })?;

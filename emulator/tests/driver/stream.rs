@@ -61,8 +61,7 @@ fn order_of(streams: &[Handle]) -> Vec<usize> {
         });
     }
     ok(unsafe { cuCtxSynchronize() });
-    let order = log.lock().unwrap().clone();
-    order
+    log.lock().unwrap().clone()
 }
 
 #[test]

@@ -22,7 +22,7 @@ struct Program {
 
 /// Queues random work in streams of every kind and checks, when all is done, every order that CUDA promises.
 fn random_program(seed: u64, queue_seed: Option<u64>) {
-    let mut random = Shuffle(seed);
+    let random = Shuffle(Cell::new(seed));
     let queue = Queue::new(queue_seed);
     let kinds = [Kind::Legacy, Kind::Blocking, Kind::Blocking, Kind::NonBlocking, Kind::NonBlocking];
     let streams: Vec<(StreamId, Kind)> = kinds.into_iter().map(|kind| (queue.open(CONTEXT, kind), kind)).collect();
@@ -90,8 +90,7 @@ fn seeds_give_different_orders() {
                 queue.push(id, &[], Box::new(move || log.lock().unwrap().push(stream))).unwrap();
             }
             queue.last_of_all(None).into_iter().for_each(|ticket| queue.wait(ticket));
-            let order = log.lock().unwrap().clone();
-            order
+            log.lock().unwrap().clone()
         })
         .collect();
     assert!(orders.len() >= 4, "{orders:?}");
@@ -184,18 +183,18 @@ fn many_threads_do_not_deadlock() {
             for seed in 0..4 {
                 let (queue, tickets, barrier, n_done) = (&queue, &tickets, &barrier, Arc::clone(&n_done));
                 scope.spawn(move || {
-                    let mut random = Shuffle(seed);
+                    let random = Shuffle(Cell::new(seed));
                     barrier.wait();
                     for round in 0..100 {
                         let kind = [Kind::Blocking, Kind::NonBlocking][random.below(2) as usize];
                         let stream = queue.open(CONTEXT, kind);
                         let known: Vec<Ticket> = tickets.lock().unwrap().clone();
-                        let pick = |random: &mut Shuffle| known.get(random.below(known.len().max(1) as u64) as usize);
-                        let after: Vec<Ticket> = pick(&mut random).copied().into_iter().collect();
+                        let pick = |random: &Shuffle| known.get(random.below(known.len().max(1) as u64) as usize);
+                        let after: Vec<Ticket> = pick(&random).copied().into_iter().collect();
                         let n_done = Arc::clone(&n_done);
                         let work = Box::new(move || _ = n_done.fetch_add(1, SeqCst));
                         tickets.lock().unwrap().push(queue.push(stream, &after, work).unwrap());
-                        if let Some(ticket) = pick(&mut random).filter(|_| round % 3 == 0) {
+                        if let Some(ticket) = pick(&random).filter(|_| round % 3 == 0) {
                             queue.wait(*ticket);
                         }
                         queue.close(stream);
