@@ -4,7 +4,6 @@ use super::{
     Handle, entry,
     error::{Error, Result},
     function::Needs,
-    objects::Function,
     state::driver,
     work::{Launch, Work},
 };
@@ -134,7 +133,7 @@ fn read_attribute(attribute: &LaunchAttribute) -> Result<bool> {
         // PREFERRED_SHARED_MEMORY_CARVEOUT. PROGRAMMATIC_STREAM_SERIALIZATION allows an overlap and promises none.
         0 | 1 | 3 | 5 | 6 | 8 | 9 | 10 | 14 => Ok(false),
         id => {
-            eprintln!("cuda-emulator: launch attribute {id} is not supported");
+            say!("launch attribute {id} is not supported");
             Err(Error::NOT_SUPPORTED)
         }
     }
@@ -151,7 +150,7 @@ unsafe fn launch(function: Handle, shape: Shape, stream: Handle, arguments: Argu
     }
     check(driver.settings.card, &function.needs(), shape, is_cooperative)?;
     // SAFETY: the caller's promise.
-    let params = unsafe { copy_params(&function, arguments) }?;
+    let params = unsafe { copy_params(&function.kernel.params, function.kernel.param_bytes, arguments) }?;
     let kernel = Arc::clone(&function.kernel);
     driver.enqueue(&stream, &[], Work::Launch(Launch { kernel, shape, params }))?;
     Ok(())
@@ -183,13 +182,16 @@ fn check(card: &Card, needs: &Needs, shape: Shape, is_cooperative: bool) -> Resu
     Ok(())
 }
 
-/// Takes the parameters during the call.
+/// Takes the parameters during the call. `layout` is (offset, bytes) of each in a block of `block_bytes`.
 ///
 /// # Safety
 /// As for [`launch`].
-unsafe fn copy_params(function: &Function, Arguments { params, extra }: Arguments) -> Result<Box<[u8]>> {
-    let kernel = &function.kernel;
-    let mut block = vec![0; kernel.param_bytes as usize].into_boxed_slice();
+unsafe fn copy_params(
+    layout: &[(u32, u32)],
+    block_bytes: u32,
+    Arguments { params, extra }: Arguments,
+) -> Result<Box<[u8]>> {
+    let mut block = vec![0; block_bytes as usize].into_boxed_slice();
     if !extra.is_null() {
         // SAFETY: the caller's promise.
         let given = unsafe { extra_params(extra) }?;
@@ -199,10 +201,10 @@ unsafe fn copy_params(function: &Function, Arguments { params, extra }: Argument
         block[..given.len()].copy_from_slice(given);
         return Ok(block);
     }
-    if params.is_null() && !kernel.params.is_empty() {
+    if params.is_null() && !layout.is_empty() {
         return Err(Error::INVALID_VALUE);
     }
-    for (i, &(offset, bytes)) in kernel.params.iter().enumerate() {
+    for (i, &(offset, bytes)) in layout.iter().enumerate() {
         // SAFETY: the caller promises one pointer for each parameter, each null or valid for reads of its bytes.
         let argument = unsafe {
             let pointer = *params.add(i);
@@ -290,6 +292,55 @@ mod tests {
         assert_eq!(verdict(raised, [1; 3], block, 227 << 10, false), None);
         let too_much = Needs { static_shared_bytes: 1, ..raised };
         assert_eq!(verdict(too_much, [1; 3], block, 227 << 10, false), Some(Error::LAUNCH_OUT_OF_RESOURCES));
+    }
+
+    /// A `u32`, and a `u64` behind its padding.
+    const LAYOUT: [(u32, u32); 2] = [(0, 4), (8, 8)];
+    const BLOCK: [u8; 16] = [1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0];
+
+    fn copied(params: *mut *mut c_void, extra: *mut *mut c_void) -> Result<Box<[u8]>> {
+        // SAFETY: the tests pass what a program would.
+        unsafe { copy_params(&LAYOUT, 16, Arguments { params, extra }) }
+    }
+
+    #[test]
+    fn parameters_come_one_by_one_or_as_a_block() {
+        let (mut one, mut two) = (1u32, 2u64);
+        let mut params = [(&raw mut one).cast::<c_void>(), (&raw mut two).cast()];
+        assert_eq!(&*copied(params.as_mut_ptr(), ptr::null_mut()).unwrap(), BLOCK);
+
+        let (mut block, mut bytes) = (BLOCK, 16usize);
+        let [end, pointer, size] = [0, 1, 2].map(|name: usize| name as *mut c_void);
+        let mut extra = [pointer, block.as_mut_ptr().cast(), size, (&raw mut bytes).cast(), end];
+        assert_eq!(&*copied(ptr::null_mut(), extra.as_mut_ptr()).unwrap(), BLOCK);
+    }
+
+    #[test]
+    fn missing_or_contradicting_parameters_are_errors() {
+        let mut one = 1u32;
+        let mut params = [(&raw mut one).cast::<c_void>(), ptr::null_mut()];
+        assert_eq!(copied(params.as_mut_ptr(), ptr::null_mut()), Err(Error::INVALID_VALUE));
+        assert_eq!(copied(ptr::null_mut(), ptr::null_mut()), Err(Error::INVALID_VALUE));
+        let mut end = [ptr::null_mut()];
+        assert_eq!(copied(params.as_mut_ptr(), end.as_mut_ptr()), Err(Error::INVALID_VALUE), "both ways at once");
+        let (mut long, mut bytes) = ([0u8; 17], 17usize);
+        let [end, pointer, size] = [0, 1, 2].map(|name: usize| name as *mut c_void);
+        let mut extra = [pointer, long.as_mut_ptr().cast(), size, (&raw mut bytes).cast(), end];
+        assert_eq!(copied(ptr::null_mut(), extra.as_mut_ptr()), Err(Error::INVALID_VALUE), "more than the kernel has");
+        let mut unknown = [9 as *mut c_void];
+        assert_eq!(copied(ptr::null_mut(), unknown.as_mut_ptr()), Err(Error::INVALID_VALUE));
+    }
+
+    #[test]
+    fn launch_attributes_are_honoured_or_refused() {
+        let read = |id, value: [u32; 3]| {
+            let mut attribute = LaunchAttribute { id, pad: 0, value: [0; 16] };
+            attribute.value[..3].copy_from_slice(&value);
+            read_attribute(&attribute)
+        };
+        assert_eq!((read(2, [1, 0, 0]), read(2, [0, 0, 0])), (Ok(true), Ok(false)));
+        assert_eq!((read(4, [1, 1, 1]), read(4, [2, 1, 1])), (Ok(false), Err(Error::NOT_SUPPORTED)));
+        assert_eq!((read(6, [1, 0, 0]), read(7, [0; 3])), (Ok(false), Err(Error::NOT_SUPPORTED)));
     }
 
     #[test]

@@ -120,7 +120,7 @@ pub unsafe extern "C" fn cuModuleLoad(out: *mut Handle, file: *const c_char) -> 
         // SAFETY: the caller's promise.
         let file = unsafe { name(file) }?;
         let text = fs::read(file).map_err(|error| {
-            eprintln!("cuda-emulator: cannot read the module {file}: {error}");
+            say!("cannot read the module {file}: {error}");
             Error::FILE_NOT_FOUND
         })?;
         driver.load_into_current(out, &text).map_err(|refusal| complain(&refusal))
@@ -197,7 +197,7 @@ unsafe fn write_log(options: &[u32], values: &mut [*mut c_void], log: u32, text:
 /// Says on stderr why a module was refused.
 fn complain((error, text): &Refusal) -> Error {
     if !text.is_empty() {
-        eprintln!("cuda-emulator: module not loaded: {text}");
+        say!("module not loaded: {text}");
     }
     *error
 }

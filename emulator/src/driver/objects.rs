@@ -197,7 +197,7 @@ impl Objects {
 
     /// The calling thread's context.
     pub fn current_even_broken(&self) -> Result<Arc<Context>> {
-        let handle = CURRENT.with_borrow(|stack| stack.last().copied()).ok_or(Error::INVALID_CONTEXT)?;
+        let handle = with_stack(|stack| stack.last().copied())?.ok_or(Error::INVALID_CONTEXT)?;
         self.contexts.get(&handle).cloned().ok_or(Error::CONTEXT_IS_DESTROYED)
     }
 
@@ -218,9 +218,15 @@ fn usable<T>(found: Option<&Arc<T>>, context: impl Fn(&T) -> &Arc<Context>) -> R
     Ok(Arc::clone(object))
 }
 
-thread_local! {
-    /// The calling thread's stack of contexts, by handle; the last is current.
-    pub static CURRENT: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
+/// Gives out the calling thread's stack of contexts, by handle; the last is current.
+///
+/// # Errors
+/// When the thread is ending and its stack is gone.
+pub fn with_stack<T>(body: impl FnOnce(&mut Vec<u64>) -> T) -> Result<T> {
+    thread_local! {
+        static STACK: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
+    }
+    STACK.try_with(|stack| body(&mut stack.borrow_mut())).map_err(|_| Error::DEINITIALIZED)
 }
 
 impl Driver {

@@ -35,7 +35,7 @@ pub fn init() -> Result {
         return Ok(());
     }
     let settings = Settings::from_env().map_err(|error| {
-        eprintln!("cuda-emulator: {error}");
+        say!("{error}");
         Error::INVALID_VALUE
     })?;
     let made = Driver::new(settings)?;
@@ -92,7 +92,7 @@ impl Driver {
         if let Some(file) = &self.settings.profile
             && let Err(error) = self.profile.write(file)
         {
-            eprintln!("cuda-emulator: cannot write the counters to {}: {error}", file.display());
+            say!("cannot write the counters to {}: {error}", file.display());
         }
     }
 }

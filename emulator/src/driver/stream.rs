@@ -114,7 +114,7 @@ pub unsafe extern "C" fn cuStreamWaitEvent(stream: Handle, event: Handle, flags:
             return Err(Error::INVALID_VALUE);
         }
         let ticket = event.record().ticket;
-        if let Some(ticket) = ticket {
+        if let Some(ticket) = ticket.filter(|ticket| !driver.queue.is_done(*ticket)) {
             driver.enqueue(&stream, &[ticket], Work::Join)?;
         }
         Ok(())

@@ -98,7 +98,7 @@ impl Driver {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => context.fail(error),
                 Err(_) => {
-                    eprintln!("cuda-emulator: the panic above is a bug of the emulator; the context is lost");
+                    say!("the panic above is a bug of the emulator; the context is lost");
                     context.fail(Error::UNKNOWN);
                 }
             }
@@ -220,7 +220,7 @@ pub fn last_fault() -> *const c_char {
 
 /// Says what device code did wrong. The text stays for [`last_fault`], as long as the process: faults are few.
 fn report(text: &str) {
-    eprintln!("cuda-emulator: {text}");
+    say!("{text}");
     let text = CString::new(text.replace('\0', " ")).expect("there is no NUL left");
     LAST_FAULT.store(text.into_raw(), Ordering::Release);
 }

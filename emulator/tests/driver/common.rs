@@ -133,7 +133,7 @@ impl Gate {
         call(stream, move || {
             // The test may be over.
             let _ = reach.send(());
-            let _ = is_open.recv_timeout(Duration::from_secs(60));
+            let _ = is_open.recv_timeout(Duration::from_secs(20));
         });
         Self { open, reached }
     }
