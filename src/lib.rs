@@ -1,1 +1,19 @@
-//! gale.
+//! gale generates text with Mistral-family models on one NVIDIA GPU.
+//!
+//! Modules in reading order; each uses only those below it.
+
+pub mod session;
+pub mod model;
+pub mod kernels;
+pub mod kernel;
+pub mod device;
+pub mod sampler;
+pub mod prompt;
+pub mod tokenizer;
+pub mod plan;
+pub mod weights;
+pub mod ring;
+pub mod rope;
+pub mod config;
+mod json;
+pub mod error;

@@ -5,7 +5,9 @@
 
 pub mod driver;
 pub mod sched;
+pub mod exec;
 pub mod lower;
+pub mod isa;
 pub mod perf;
 pub mod check;
 pub mod mem;

@@ -172,6 +172,7 @@ impl Driver {
             n_threads: self.settings.n_threads,
             n_sms: self.settings.card.n_sms,
             compute_capability: self.settings.card.compute_capability,
+            check: self.settings.mode != crate::settings::Mode::Fast || self.settings.profile.is_some(),
         };
         match sched::launch(kernel, *shape, params, &regions, options) {
             Ok(counters) => {

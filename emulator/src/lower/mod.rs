@@ -1,7 +1,30 @@
-//! The tree of a PTX module to a program that the interpreter can run fast: placeholder until the lowering lands.
+//! The tree of a PTX module to a program that the interpreter can run fast.
+//!
+//! Each function is translated to a draft on virtual registers ([`translate`]), loses its copies ([`copies`]), gets register
+//! slots ([`slots`]), and is linked behind its kernel ([`assemble`]).
 
-use crate::ptx::ast::Variable;
-use std::{collections::BTreeMap, fmt, sync::Arc};
+pub mod program;
+mod translate;
+mod memory;
+mod sync;
+mod layout;
+mod micro;
+mod copies;
+mod slots;
+mod assemble;
+
+use crate::ptx::{
+    self,
+    ast::{Module, Param, Space, Variable},
+};
+use layout::Layout;
+use program::Program;
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    sync::Arc,
+};
+use translate::{Translator, Unsupported};
 
 /// A loaded module.
 #[derive(Debug, Default)]
@@ -35,6 +58,9 @@ pub struct Kernel {
     /// `.maxntid` or `.reqntid` multiplied out; 1024 without either.
     pub max_threads: u32,
     pub req_ntid: Option<[u32; 3]>,
+    pub program: Program,
+    /// The module's PTX, for fault reports.
+    pub text: Arc<str>,
 }
 
 /// Why a module was refused: bad PTX, or an instruction the emulator does not have.
@@ -53,10 +79,91 @@ impl fmt::Display for LoadError {
 
 impl std::error::Error for LoadError {}
 
+/// Offsets of a kernel's parameters in its parameter block.
+fn param_offsets(params: &[Param]) -> Vec<u32> {
+    let mut end = 0u64;
+    params
+        .iter()
+        .map(|param| {
+            let at = end.next_multiple_of(param.align.max(1));
+            end = at + param.bytes;
+            at as u32
+        })
+        .collect()
+}
+
 /// Loads a module. `place` is asked once for the device address of each module-scope `.global` and `.const` variable.
 ///
 /// # Errors
 /// Text that is not PTX, and instructions that are not supported (named with kernel, line and text).
-pub fn load(_ptx: &str, _place: &mut dyn FnMut(&Variable) -> u64) -> Result<Image, LoadError> {
-    Err(LoadError { is_unsupported: true, message: "the lowering is not here yet".into() })
+pub fn load(ptx: &str, place: &mut dyn FnMut(&Variable) -> u64) -> Result<Image, LoadError> {
+    let module = ptx::parse(ptx).map_err(|error| LoadError { is_unsupported: false, message: error.to_string() })?;
+    let mut addresses = HashMap::new();
+    for (index, variable) in module.variables.iter().enumerate() {
+        if matches!(variable.space, Space::Global | Space::Const) {
+            addresses.insert(index as u32, place(variable));
+        }
+    }
+    let mut image = Image::default();
+    for (index, variable) in module.variables.iter().enumerate() {
+        if let Some(&address) = addresses.get(&(index as u32)) {
+            let init = relocated(&module, variable, &addresses)?;
+            image.globals.insert(variable.name.clone(), GlobalSymbol { address, bytes: variable.bytes, init });
+        }
+    }
+    let text: Arc<str> = ptx.into();
+    for (index, function) in module.functions.iter().enumerate().filter(|(_, it)| it.is_entry && !it.is_extern) {
+        image.kernels.insert(function.name.clone(), Arc::new(kernel(&module, index, &addresses, text.clone())?));
+    }
+    Ok(image)
+}
+
+/// A variable's initial bytes with the addresses of other variables filled in.
+fn relocated(module: &Module, variable: &Variable, addresses: &HashMap<u32, u64>) -> Result<Vec<u8>, LoadError> {
+    let mut init = variable.init.clone();
+    init.resize(variable.bytes as usize, 0);
+    for (offset, symbol, addend) in &variable.relocations {
+        let name = symbol.strip_prefix("generic(").and_then(|it| it.strip_suffix(')')).unwrap_or(symbol);
+        let target = module.variables.iter().position(|it| it.name == name);
+        let Some(address) = target.and_then(|it| addresses.get(&(it as u32))) else {
+            let message = format!("{}: the initialiser names {name}, whose address is not supported", variable.name);
+            return Err(LoadError { is_unsupported: true, message });
+        };
+        let bytes = address.wrapping_add(*addend as u64).to_le_bytes();
+        init[*offset as usize..][..8].copy_from_slice(&bytes);
+    }
+    Ok(init)
+}
+
+fn kernel(module: &Module, index: usize, addresses: &HashMap<u32, u64>, text: Arc<str>) -> Result<Kernel, LoadError> {
+    let function = &module.functions[index];
+    let name = &function.name;
+    let unsupported = |message: String| LoadError { is_unsupported: true, message };
+    let layout = Layout::of(module, index).map_err(|why| unsupported(format!("kernel {name}: {why}")))?;
+    let mut drafts = Vec::new();
+    for &part in &layout.functions {
+        let translator = Translator::new(module, &layout, addresses, part);
+        let mut draft = translator.run().map_err(|Unsupported { line, why }| {
+            let excerpt = text.lines().nth(line as usize - 1).unwrap_or_default().trim();
+            unsupported(format!("kernel {name}, ptx line {line}: `{excerpt}` {why}"))
+        })?;
+        copies::propagate(&mut draft);
+        drafts.push(draft);
+    }
+    let program = assemble::link(&drafts).map_err(|why| unsupported(format!("kernel {name}: {why}")))?;
+    let offsets = param_offsets(&function.params);
+    let params: Vec<(u32, u32)> = offsets.iter().zip(&function.params).map(|(&at, it)| (at, it.bytes as u32)).collect();
+    let block = function.req_ntid.or(function.max_ntid);
+    Ok(Kernel {
+        name: name.clone(),
+        param_bytes: params.last().map_or(0, |(at, bytes)| at + bytes),
+        params,
+        static_shared_bytes: layout.static_shared_bytes,
+        local_bytes: layout.local_bytes,
+        const_bytes: layout.const_bytes,
+        max_threads: block.map_or(1024, |it| it.iter().product()),
+        req_ntid: function.req_ntid,
+        program,
+        text,
+    })
 }

@@ -1,6 +1,10 @@
-//! Runs a grid: CTAs over threads. Placeholder until the interpreter lands.
+//! Runs a grid: CTAs over threads.
 
-use crate::{check::fault::Fault, lower::Kernel, mem::region::Regions, perf::Counters};
+pub mod cta;
+pub mod grid;
+mod pool;
+
+pub use grid::launch;
 
 /// The shape of a launch.
 #[derive(Clone, Copy, Debug)]
@@ -17,19 +21,6 @@ pub struct Options {
     pub n_threads: usize,
     pub n_sms: u32,
     pub compute_capability: (u32, u32),
-}
-
-/// Runs the whole grid and returns when it is done. `params` is the parameter block, `kernel.param_bytes` long. The
-/// launch was checked against the card's limits by the caller.
-///
-/// # Errors
-/// The first fault; other CTAs are stopped.
-pub fn launch(
-    _kernel: &Kernel,
-    _shape: Shape,
-    _params: &[u8],
-    _memory: &Regions,
-    _options: Options,
-) -> Result<Counters, Box<Fault>> {
-    Ok(Counters::default())
+    /// Count memory accesses.
+    pub check: bool,
 }

@@ -1,0 +1,146 @@
+//! Branches, calls, returns, and the meeting of a warp's groups.
+//!
+//! When lanes disagree on a branch, the warp splits into groups that run one after the other. The group at the lowest
+//! address runs first, so groups meet where their paths join. A group that reaches a `.sync` instruction whose other
+//! members are elsewhere parks there until they arrive.
+
+use super::warp::Warp;
+
+/// Consecutive backward branches of one group, while others wait, before another gets its turn: without it,
+/// `while (atomicCAS(...))` would spin for ever when the lock's holder waits at a higher address.
+const TURN_BRANCHES: u32 = 1000;
+
+/// How a `.sync` instruction goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gathering {
+    /// All that must be here are.
+    Complete,
+    /// The group parked; another runs now.
+    Switched,
+    /// The group parked, and no other can run.
+    Stuck,
+}
+
+/// `bra`: `taken` of the running lanes go to `target`, the others on.
+#[inline(always)]
+pub fn branch_or_fall(warp: &mut Warp, taken: u32, target: u32) {
+    let is_backward = target <= warp.pc;
+    if taken == 0 {
+        warp.pc += 1;
+        return;
+    }
+    if taken == warp.mask.bits {
+        warp.pc = target;
+    } else {
+        split(warp, taken, target);
+    }
+    if is_backward && !warp.splits.is_empty() {
+        take_turns(warp);
+    }
+}
+
+#[inline(never)]
+fn split(warp: &mut Warp, taken: u32, target: u32) {
+    let rest = warp.mask.bits & !taken;
+    warp.pc += 1;
+    warp.mask.set(rest);
+    let stack = warp.stack.clone();
+    warp.put_back(false);
+    warp.stack = stack;
+    warp.pc = target;
+    warp.mask.set(taken);
+    warp.put_back(false);
+    warp.take_next();
+}
+
+#[inline(never)]
+fn take_turns(warp: &mut Warp) {
+    warp.n_backward += 1;
+    if warp.n_backward < TURN_BRANCHES {
+        return;
+    }
+    // The oldest waiting group runs, and keeps its turn for as many backward branches or until it stops.
+    let Some(next) = warp.splits.iter().position(|it| !it.is_parked) else { return };
+    warp.put_back(false);
+    warp.take(next);
+    warp.n_backward = 0;
+    warp.holds_turn = true;
+}
+
+/// At the start of a basic block, while the warp is split: lets groups meet and the right one run.
+#[inline(never)]
+pub fn meet(warp: &mut Warp) {
+    if warp.holds_turn {
+        warp.n_backward += 1;
+        warp.holds_turn = warp.n_backward < TURN_BRANCHES;
+        return;
+    }
+    warp.put_back(false);
+    warp.take_next();
+}
+
+/// Waits until the lanes of `required` that are still alive are all here.
+#[inline(always)]
+pub fn gather(warp: &mut Warp, required: u32) -> Gathering {
+    if required & warp.live & !warp.mask.bits == 0 { Gathering::Complete } else { gather_slowly(warp, required) }
+}
+
+#[inline(never)]
+fn gather_slowly(warp: &mut Warp, required: u32) -> Gathering {
+    warp.put_back(true);
+    let here = warp.splits.len() - 1;
+    warp.take(here);
+    if required & warp.live & !warp.mask.bits == 0 {
+        return Gathering::Complete;
+    }
+    warp.put_back(true);
+    warp.holds_turn = false;
+    if warp.take_next() { Gathering::Switched } else { Gathering::Stuck }
+}
+
+/// `exit`, or `ret` from the kernel: false when no lane is left.
+pub fn exit(warp: &mut Warp, lanes: u32) -> bool {
+    warp.live &= !lanes;
+    warp.holds_turn = false;
+    let rest = warp.mask.bits & !lanes;
+    if rest != 0 {
+        warp.pc += 1;
+        warp.mask.set(rest);
+        return true;
+    }
+    // Lanes that parked for one that has just exited may go on: they try again.
+    for split in &mut warp.splits {
+        split.is_parked = false;
+    }
+    warp.take_next()
+}
+
+/// `call`: `lanes` of the running lanes go to `target` and come back behind the call.
+pub fn call(warp: &mut Warp, lanes: u32, target: u32) {
+    let rest = warp.mask.bits & !lanes;
+    let back = warp.pc + 1;
+    if rest != 0 {
+        let stack = warp.stack.clone();
+        (warp.pc, warp.stack) = (back, stack.clone());
+        warp.mask.set(rest);
+        warp.put_back(false);
+        warp.stack = stack;
+    }
+    warp.mask.set(lanes);
+    warp.stack.push(back);
+    warp.pc = target;
+}
+
+/// `ret` inside a call: `lanes` of the running lanes go back.
+pub fn return_from_call(warp: &mut Warp, lanes: u32) {
+    let rest = warp.mask.bits & !lanes;
+    if rest != 0 {
+        let stack = warp.stack.clone();
+        warp.pc += 1;
+        warp.mask.set(rest);
+        warp.put_back(false);
+        warp.stack = stack;
+    }
+    warp.mask.set(lanes);
+    warp.pc = warp.stack.pop().expect("ret inside a call has a return address");
+}

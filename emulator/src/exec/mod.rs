@@ -1,0 +1,21 @@
+//! Executes a program, a warp at a time.
+//!
+//! Every register is a plane of 32 lanes, so an instruction is one loop over a plane that the compiler turns into vector
+//! instructions. [`run`] is the loop; the work of each instruction is built three times (baseline, AVX2, AVX-512) in
+//! [`engine`], and the best is chosen once.
+
+pub mod run;
+pub mod engine;
+pub mod control;
+pub mod warp_ops;
+pub mod atomic;
+pub mod global;
+pub mod shared;
+pub mod local;
+pub mod generic;
+pub mod warp;
+pub mod lane;
+pub mod trouble;
+pub mod bits;
+pub mod half;
+pub mod fp;

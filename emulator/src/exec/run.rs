@@ -1,0 +1,293 @@
+//! The interpreter's loop.
+
+#![allow(unsafe_code)]
+
+use super::{
+    atomic,
+    control::{self, Gathering},
+    engine::{self, Engine},
+    generic,
+    lane::Lane,
+    local, shared,
+    trouble::{Outcome, Trouble},
+    warp::Warp,
+    warp_ops,
+};
+use crate::{
+    check::fault::FaultKind,
+    isa::Op,
+    lower::program::{Inst, NO_GUARD, Program, flag},
+    mem::region::{Region, Regions},
+    perf::Counters,
+};
+use std::time::Instant;
+
+/// What the warps of one worker share while they run.
+pub struct Context<'a> {
+    pub program: &'a Program,
+    pub engine: &'static Engine,
+    /// The kernel's parameter block.
+    pub params: &'a [u8],
+    pub regions: &'a Regions,
+    /// For each instruction, the allocation it touched last.
+    pub nearby: Vec<Region>,
+    /// Shared memory of the CTA that runs now.
+    pub shared: Vec<u8>,
+    pub counters: Counters,
+    pub started: Instant,
+}
+
+impl<'a> Context<'a> {
+    pub fn new(program: &'a Program, params: &'a [u8], regions: &'a Regions, check: bool) -> Context<'a> {
+        let nowhere = Region { start: 1, end: 0, host: 0, id: 0 };
+        let nearby = vec![nowhere; program.code.len()];
+        let (counters, started) = (Counters::default(), Instant::now());
+        let engine = Engine::best(check);
+        Context { program, engine, params, regions, nearby, shared: Vec::new(), counters, started }
+    }
+}
+
+/// A barrier that a warp has arrived at; its `pc` is already behind it.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival {
+    /// The barrier's instruction.
+    pub pc: u32,
+    pub id: u32,
+    /// Threads to wait for; all of the CTA when absent.
+    pub n_threads: Option<u32>,
+}
+
+/// Why a warp stopped.
+#[derive(Debug)]
+pub enum Stop {
+    /// All threads exited.
+    Done,
+    Barrier(Arrival),
+    /// The fuel ran out.
+    Yield,
+    Trouble(Box<Trouble>),
+}
+
+/// Runs a warp until it stops, or for `fuel` instructions.
+pub fn run(context: &mut Context, warp: &mut Warp, fuel: u64) -> Stop {
+    let (program, engine) = (context.program, context.engine);
+    let mut left = fuel;
+    let mut n_lane_instructions = 0;
+    let stop = loop {
+        if left == 0 {
+            break Stop::Yield;
+        }
+        left -= 1;
+        let inst = &program.code[warp.pc as usize];
+        if inst.flags & flag::BLOCK_START != 0 && !warp.splits.is_empty() {
+            let before = warp.pc;
+            control::meet(warp);
+            if warp.pc != before {
+                left += 1;
+                continue;
+            }
+        }
+        let all = warp.mask.bits;
+        n_lane_instructions += u64::from(all.count_ones());
+        let mut active = all;
+        if inst.guard != NO_GUARD {
+            let pred = warp.registers.preds[usize::from(inst.guard >> 1)];
+            active &= if inst.guard & 1 == 1 { !pred } else { pred };
+            if inst.op == Op::Bra {
+                control::branch_or_fall(warp, active, inst.imm as u32);
+                continue;
+            }
+            if active == 0 {
+                warp.pc += 1;
+                continue;
+            }
+            warp.mask.set(active);
+        }
+        if let Some(run) = engine.arithmetic.get(inst.op as usize) {
+            // SAFETY: `Engine::best` chose an engine whose features this CPU has.
+            unsafe { run(&mut warp.registers, inst, &warp.mask) };
+        } else {
+            match flow(context, engine, warp, inst, all) {
+                Flow::Next => {}
+                Flow::Jumped => continue,
+                Flow::Stop(stop) => break stop,
+            }
+        }
+        if active != all {
+            warp.mask.set(all);
+        }
+        warp.pc += 1;
+    };
+    context.counters.warp_instructions += fuel - left;
+    context.counters.lane_instructions += n_lane_instructions;
+    stop
+}
+
+/// What follows an instruction that is not arithmetic.
+enum Flow {
+    /// The next instruction, with all lanes that ran before.
+    Next,
+    /// `pc` and mask are set.
+    Jumped,
+    Stop(Stop),
+}
+
+impl From<Outcome> for Flow {
+    #[inline(always)]
+    fn from(outcome: Outcome) -> Flow {
+        match outcome {
+            Ok(()) => Flow::Next,
+            Err(trouble) => Flow::Stop(Stop::Trouble(trouble)),
+        }
+    }
+}
+
+/// Everything that touches memory, other lanes or the flow of control. `all` are the lanes that ran before the guard.
+fn flow(context: &mut Context, engine: &Engine, warp: &mut Warp, inst: &Inst, all: u32) -> Flow {
+    // SAFETY: `Engine::best` chose an engine whose features this CPU has.
+    let call =
+        |function: engine::Memory, context: &mut Context, warp: &mut Warp| unsafe { function(context, warp, inst) };
+    match inst.op {
+        Op::LdGlobal => call(engine.load_global, context, warp).into(),
+        Op::StGlobal => call(engine.store_global, context, warp).into(),
+        Op::LdShared => call(engine.load_shared, context, warp).into(),
+        Op::StShared => call(engine.store_shared, context, warp).into(),
+        Op::ShflUp | Op::ShflDown | Op::ShflBfly | Op::ShflIdx => {
+            synced(warp, inst, 3, |warp| call(engine.shuffle, context, warp))
+        }
+        Op::Bra => {
+            control::branch_or_fall(warp, all, inst.imm as u32);
+            Flow::Jumped
+        }
+        Op::LdLocal => {
+            let addresses = local::addresses(&warp.registers, inst);
+            local::load(&warp.local, &mut warp.registers, &warp.mask, inst, &addresses).into()
+        }
+        Op::StLocal => {
+            let addresses = local::addresses(&warp.registers, inst);
+            local::store(&mut warp.local, &warp.registers, &warp.mask, inst, &addresses).into()
+        }
+        Op::LdParam => load_param(context, warp, inst).into(),
+        Op::LdGeneric => generic::load(context, warp, inst).into(),
+        Op::StGeneric => generic::store(context, warp, inst).into(),
+        Op::AtomGlobal => atomic::on_global(context, &mut warp.registers, &warp.mask, inst, warp.pc).into(),
+        Op::AtomShared => {
+            let addresses = shared::addresses(&warp.registers, inst);
+            atomic::on_shared(context, &mut warp.registers, &warp.mask, inst, &addresses).into()
+        }
+        Op::AtomGeneric => atomic::on_generic(context, warp, inst).into(),
+        _ => rare_flow(context, warp, inst, all),
+    }
+}
+
+/// A kernel parameter: the same for all lanes, unless the address has a register in it.
+fn load_param(context: &mut Context, warp: &mut Warp, inst: &Inst) -> Outcome {
+    let addresses =
+        if inst.flags & flag::INDEXED != 0 { local::addresses(&warp.registers, inst) } else { [inst.imm as u32; 32] };
+    let shared = std::mem::replace(&mut context.shared, context.params.to_vec());
+    let outcome = shared::load(context, &mut warp.registers, &warp.mask, inst, &addresses);
+    context.shared = shared;
+    outcome.map_err(|mut trouble| {
+        trouble.access = trouble.access.map(|(_, is_write, address, bytes)| ("param", is_write, address, bytes));
+        trouble
+    })
+}
+
+#[inline(never)]
+fn rare_flow(context: &mut Context, warp: &mut Warp, inst: &Inst, all: u32) -> Flow {
+    let active = warp.mask.bits;
+    match inst.op {
+        Op::VoteAll | Op::VoteAny | Op::VoteUni | Op::VoteBallot => synced(warp, inst, 1, |warp| {
+            warp_ops::vote(&mut warp.registers, &warp.mask, inst);
+            Ok(())
+        }),
+        Op::MatchAny | Op::MatchAll => synced(warp, inst, 1, |warp| {
+            warp_ops::matching(&mut warp.registers, &warp.mask, inst);
+            Ok(())
+        }),
+        Op::Redux => synced(warp, inst, 1, |warp| {
+            warp_ops::reduce(&mut warp.registers, &warp.mask, inst);
+            Ok(())
+        }),
+        Op::BarWarpSync => synced(warp, inst, 0, |_| Ok(())),
+        Op::ActiveMask => {
+            u32::write(&mut warp.registers, inst.d[0], [active; 32], &warp.mask);
+            Flow::Next
+        }
+        Op::BarSync | Op::BarArrive | Op::BarRed => barrier(warp, inst, all),
+        Op::Membar => {
+            std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
+            Flow::Next
+        }
+        Op::Call => {
+            warp.mask.set(all);
+            control::call(warp, active, inst.imm as u32);
+            Flow::Jumped
+        }
+        Op::Ret if !warp.stack.is_empty() => {
+            warp.mask.set(all);
+            control::return_from_call(warp, active);
+            Flow::Jumped
+        }
+        Op::Ret | Op::Exit => {
+            warp.mask.set(all);
+            if control::exit(warp, active) { Flow::Jumped } else { Flow::Stop(Stop::Done) }
+        }
+        Op::Trap => {
+            let lane = active.trailing_zeros() as usize;
+            Flow::Stop(Stop::Trouble(Trouble::because(FaultKind::Trap, lane, "")))
+        }
+        Op::ReadClock | Op::ReadClock64 | Op::ReadGlobalTimer => {
+            let now = context.started.elapsed().as_nanos() as u64;
+            match inst.op {
+                Op::ReadClock => u32::write(&mut warp.registers, inst.d[0], [now as u32; 32], &warp.mask),
+                _ => u64::write(&mut warp.registers, inst.d[0], [now; 32], &warp.mask),
+            }
+            Flow::Next
+        }
+        Op::Nop => Flow::Next,
+        other => unreachable!("{other:?} is arithmetic or was handled"),
+    }
+}
+
+/// Runs a `.sync` instruction once all its members are here. Its member mask is source `mask_at`.
+fn synced(warp: &mut Warp, inst: &Inst, mask_at: usize, run: impl FnOnce(&mut Warp) -> Outcome) -> Flow {
+    let members = warp_ops::members(&warp.registers, &warp.mask, inst.s[mask_at]);
+    if let Err(trouble) = warp_ops::check_members(&warp.mask, members) {
+        return Flow::Stop(Stop::Trouble(trouble));
+    }
+    match control::gather(warp, members) {
+        Gathering::Complete => run(warp).into(),
+        Gathering::Switched => Flow::Jumped,
+        Gathering::Stuck => {
+            let lane = warp.splits.last().map_or(0, |it| it.mask.trailing_zeros() as usize);
+            let note = format!("lanes of the member mask {members:#010x} wait elsewhere and never arrive");
+            Flow::Stop(Stop::Trouble(Trouble::because(FaultKind::Deadlock, lane, note)))
+        }
+    }
+}
+
+/// `bar.sync`, `bar.arrive`, `bar.red`: s = id, count, predicate. All live lanes of the warp must arrive together.
+fn barrier(warp: &mut Warp, inst: &Inst, all: u32) -> Flow {
+    let lane = warp.mask.bits.trailing_zeros() as usize & 31;
+    let divergence = |missing: u32| {
+        let note = format!("lanes {missing:#010x} of the warp are elsewhere");
+        Flow::Stop(Stop::Trouble(Trouble::because(FaultKind::BarrierDivergence, lane, note)))
+    };
+    if warp.mask.bits != all {
+        return divergence(warp.live & !warp.mask.bits);
+    }
+    match control::gather(warp, !0) {
+        Gathering::Complete => {}
+        Gathering::Switched => return Flow::Jumped,
+        Gathering::Stuck => {
+            let here = warp.splits.last().map_or(0, |it| it.mask);
+            return divergence(warp.live & !here);
+        }
+    }
+    let read = |slot: u16| u32::plane(&warp.registers, slot)[lane];
+    let n_threads = (inst.flags & flag::HAS_COUNT != 0).then(|| read(inst.s[1]));
+    let arrival = Arrival { pc: warp.pc, id: read(inst.s[0]), n_threads };
+    warp.pc += 1;
+    Flow::Stop(Stop::Barrier(arrival))
+}

@@ -1,0 +1,157 @@
+//! Shared memory: loads and stores of a warp. Addresses are offsets in the CTA's shared memory.
+
+use super::{
+    global::Element,
+    lane::{Lane, Mask, Registers},
+    run::Context,
+    trouble::{Outcome, Trouble},
+};
+use crate::{
+    check::fault::FaultKind,
+    exec::global::by_shape,
+    lower::program::{Inst, flag},
+};
+
+/// An element as little-endian bytes.
+pub trait Bytes: Element {
+    fn from_slice(bytes: &[u8]) -> Self;
+    fn to_slice(self, bytes: &mut [u8]);
+}
+
+macro_rules! bytes {
+    ($($ty:ty),*) => {$(
+        impl Bytes for $ty {
+            #[inline(always)]
+            fn from_slice(bytes: &[u8]) -> $ty {
+                <$ty>::from_le_bytes(bytes.try_into().expect("the slice has the element's size"))
+            }
+            #[inline(always)]
+            fn to_slice(self, bytes: &mut [u8]) {
+                bytes.copy_from_slice(&self.to_le_bytes());
+            }
+        }
+    )*};
+}
+bytes!(u8, i8, u16, i16, u32, u64);
+
+/// Each lane's address: the register plus the instruction's offset.
+#[inline(always)]
+pub fn addresses(registers: &Registers, inst: &Inst) -> [u32; 32] {
+    let base = &registers.words[usize::from(inst.s[0])].0;
+    let mut addresses = [0; 32];
+    for lane in 0..32 {
+        addresses[lane] = base[lane].wrapping_add(inst.imm as u32);
+    }
+    addresses
+}
+
+/// `ld.shared`.
+#[inline(always)]
+pub fn load(context: &Context, registers: &mut Registers, mask: &Mask, inst: &Inst, addresses: &[u32; 32]) -> Outcome {
+    by_shape!(load_elements, inst, (context, registers, mask, inst, addresses))
+}
+
+/// `st.shared`.
+#[inline(always)]
+pub fn store(context: &mut Context, registers: &Registers, mask: &Mask, inst: &Inst, addresses: &[u32; 32]) -> Outcome {
+    by_shape!(store_elements, inst, (context, registers, mask, inst, addresses))
+}
+
+/// The 32 elements of `size` bytes at lane 0's address, if all lanes run and read neighbours.
+#[inline(always)]
+fn contiguous(mask: &Mask, addresses: &[u32; 32], size: usize, n_shared: usize) -> Option<std::ops::Range<usize>> {
+    let mut difference = 0;
+    for (lane, address) in addresses.iter().enumerate() {
+        difference |= address ^ addresses[0].wrapping_add((size * lane) as u32);
+    }
+    let start = addresses[0] as usize;
+    let is_whole = difference == 0 && mask.bits == !0 && start.is_multiple_of(size) && start + 32 * size <= n_shared;
+    is_whole.then(|| start..start + 32 * size)
+}
+
+/// The place of one element, checked.
+#[inline(always)]
+fn place(address: u32, size: usize, lane: usize, n_shared: usize, is_write: bool) -> Result<usize, Box<Trouble>> {
+    let at = address as usize;
+    let kind = if !at.is_multiple_of(size) {
+        FaultKind::Misaligned
+    } else if at + size > n_shared {
+        FaultKind::OutOfBounds
+    } else {
+        return Ok(at);
+    };
+    Err(Trouble::access(kind, lane, "shared", is_write, u64::from(address), size))
+}
+
+#[inline(always)]
+fn load_elements<E: Bytes, const N: usize>(
+    context: &Context,
+    registers: &mut Registers,
+    mask: &Mask,
+    inst: &Inst,
+    addresses: &[u32; 32],
+) -> Outcome {
+    let (width, size) = (size_of::<E>(), size_of::<E>() * N);
+    if let Some(range) = contiguous(mask, addresses, size, context.shared.len()) {
+        let bytes = &context.shared[range];
+        for (k, &slot) in inst.d[..N].iter().enumerate() {
+            let plane = E::Register::collect(|lane| E::from_slice(&bytes[(lane * N + k) * width..][..width]).widen());
+            E::Register::write(registers, slot, plane, &Mask::ALL);
+        }
+        return Ok(());
+    }
+    load_lanes::<E, N>(context, registers, mask, inst, addresses)
+}
+
+#[inline(never)]
+fn load_lanes<E: Bytes, const N: usize>(
+    context: &Context,
+    registers: &mut Registers,
+    mask: &Mask,
+    inst: &Inst,
+    addresses: &[u32; 32],
+) -> Outcome {
+    let (width, size, shared) = (size_of::<E>(), size_of::<E>() * N, &context.shared[..]);
+    let mut places = [usize::MAX; 32];
+    for lane in (0..32).filter(|lane| mask.bits >> lane & 1 == 1) {
+        places[lane] = place(addresses[lane], size, lane, shared.len(), false)?;
+    }
+    for (k, &slot) in inst.d[..N].iter().enumerate() {
+        let plane = E::Register::collect(|lane| {
+            let bytes = shared.get(places[lane].wrapping_add(k * width)..).and_then(|it| it.get(..width));
+            E::from_slice(bytes.unwrap_or(&[0; 8][..width])).widen()
+        });
+        E::Register::write(registers, slot, plane, mask);
+    }
+    Ok(())
+}
+
+#[inline(always)]
+fn store_elements<E: Bytes, const N: usize>(
+    context: &mut Context,
+    registers: &Registers,
+    mask: &Mask,
+    inst: &Inst,
+    addresses: &[u32; 32],
+) -> Outcome {
+    let (width, size) = (size_of::<E>(), size_of::<E>() * N);
+    let n_shared = context.shared.len();
+    if let Some(range) = contiguous(mask, addresses, size, n_shared) {
+        let bytes = &mut context.shared[range];
+        for (k, &slot) in inst.d[..N].iter().enumerate() {
+            let plane = E::Register::plane(registers, slot);
+            for lane in 0..32 {
+                E::narrow(E::Register::get(plane, lane)).to_slice(&mut bytes[(lane * N + k) * width..][..width]);
+            }
+        }
+        return Ok(());
+    }
+    for lane in (0..32).filter(|lane| mask.bits >> lane & 1 == 1) {
+        let at = place(addresses[lane], size, lane, n_shared, true)?;
+        for (k, &slot) in inst.d[..N].iter().enumerate() {
+            let value = E::narrow(E::Register::get(E::Register::plane(registers, slot), lane));
+            value.to_slice(&mut context.shared[at + k * width..][..width]);
+        }
+    }
+    Ok(())
+}

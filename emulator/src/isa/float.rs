@@ -1,0 +1,92 @@
+//! Floating point: the PTX ISA's "Floating Point Instructions" and "Half Precision Floating-Point Instructions".
+//!
+//! `.approx` results are correctly rounded here, or nearly; a GPU gives less (ex2 and rsqrt about 2^-22, tanh 2^-11).
+//! Without `.rn`, ptxas may fuse a `mul.f32` into an `add.f32`; kernels built with `-fmad=false` carry the `.rn`.
+
+macro_rules! float { ($with:ident { $($table:tt)* }) => { crate::isa::compare::compare! { $with { $($table)*
+    AddF32         f32 = (a: f32, b: f32)                 "add{,.rn}.f32"                    a + b;
+    AddFtzF32      f32 = (a: f32, b: f32)                 "add{,.rn}.ftz.f32"                fp::ftz(fp::ftz(a) + fp::ftz(b));
+    AddRzF32       f32 = (a: f32, b: f32)                 "add.rz.f32"                       fp::fma_toward_zero(a, 1.0, b);
+    AddRmF32       f32 = (a: f32, b: f32)                 "add.rm.f32"                       fp::fma_down(a, 1.0, b);
+    AddRpF32       f32 = (a: f32, b: f32)                 "add.rp.f32"                       fp::fma_up(a, 1.0, b);
+    AddSatF32      f32 = (a: f32, b: f32)                 "add{,.rn}.sat.f32"                fp::saturate(a + b);
+    SubF32         f32 = (a: f32, b: f32)                 "sub{,.rn}.f32"                    a - b;
+    SubFtzF32      f32 = (a: f32, b: f32)                 "sub{,.rn}.ftz.f32"                fp::ftz(fp::ftz(a) - fp::ftz(b));
+    SubSatF32      f32 = (a: f32, b: f32)                 "sub{,.rn}.sat.f32"                fp::saturate(a - b);
+    MulF32         f32 = (a: f32, b: f32)                 "mul{,.rn}.f32"                    a * b;
+    MulFtzF32      f32 = (a: f32, b: f32)                 "mul{,.rn}.ftz.f32"                fp::ftz(fp::ftz(a) * fp::ftz(b));
+    MulRzF32       f32 = (a: f32, b: f32)                 "mul.rz.f32"                       fp::fma_toward_zero(a, b, -0.0);
+    MulRmF32       f32 = (a: f32, b: f32)                 "mul.rm.f32"                       fp::fma_down(a, b, -0.0);
+    MulRpF32       f32 = (a: f32, b: f32)                 "mul.rp.f32"                       fp::fma_up(a, b, -0.0);
+    MulSatF32      f32 = (a: f32, b: f32)                 "mul{,.rn}.sat.f32"                fp::saturate(a * b);
+    FmaF32         f32 = (a: f32, b: f32, c: f32)         "{fma,mad}.rn.f32"                 a.mul_add(b, c);
+    FmaFtzF32      f32 = (a: f32, b: f32, c: f32)         "{fma,mad}.rn.ftz.f32"             fp::ftz(fp::ftz(a).mul_add(fp::ftz(b), fp::ftz(c)));
+    FmaSatF32      f32 = (a: f32, b: f32, c: f32)         "fma.rn.sat.f32"                   fp::saturate(a.mul_add(b, c));
+    FmaFtzSatF32   f32 = (a: f32, b: f32, c: f32)         "fma.rn.ftz.sat.f32"               fp::saturate(fp::ftz(a).mul_add(fp::ftz(b), fp::ftz(c)));
+    FmaRzF32       f32 = (a: f32, b: f32, c: f32)         "fma.rz.f32"                       fp::fma_toward_zero(a, b, c);
+    FmaRmF32       f32 = (a: f32, b: f32, c: f32)         "fma.rm.f32"                       fp::fma_down(a, b, c);
+    FmaRpF32       f32 = (a: f32, b: f32, c: f32)         "fma.rp.f32"                       fp::fma_up(a, b, c);
+    DivF32         f32 = (a: f32, b: f32)                 "div{.rn,.full,.full.ftz}.f32"     a / b;
+    DivApproxF32   f32 = (a: f32, b: f32)                 "div.approx.f32"                   fp::div_approx(a, b);
+    DivApproxFtzF32 f32 = (a: f32, b: f32)                "div.approx.ftz.f32"               fp::ftz(fp::div_approx(fp::ftz(a), fp::ftz(b)));
+    RcpF32         f32 = (a: f32)                         "rcp{.rn,.approx}.f32"             1.0 / a;
+    RcpFtzF32      f32 = (a: f32)                         "rcp.approx.ftz.f32"               fp::ftz(1.0 / fp::ftz(a));
+    SqrtF32        f32 = (a: f32)                         "sqrt{.rn,.approx}.f32"            a.sqrt();
+    SqrtFtzF32     f32 = (a: f32)                         "sqrt.approx.ftz.f32"              fp::ftz(fp::ftz(a).sqrt());
+    RsqrtF32       f32 = (a: f32)                         "rsqrt.approx.f32"                 (1.0 / f64::from(a).sqrt()) as f32;
+    RsqrtFtzF32    f32 = (a: f32)                         "rsqrt.approx.ftz.f32"             (1.0 / f64::from(fp::ftz(a)).sqrt()) as f32;
+    Ex2F32         f32 = (a: f32)                         "ex2.approx.f32"                   fp::exp2(a);
+    Ex2FtzF32      f32 = (a: f32)                         "ex2.approx.ftz.f32"               fp::ftz(fp::exp2(fp::ftz(a)));
+    Lg2F32         f32 = (a: f32)                         "lg2.approx.f32"                   f64::from(a).log2() as f32;
+    Lg2FtzF32      f32 = (a: f32)                         "lg2.approx.ftz.f32"               f64::from(fp::ftz(a)).log2() as f32;
+    SinF32         f32 = (a: f32)                         "sin.approx{,.ftz}.f32"            f64::from(a).sin() as f32;
+    CosF32         f32 = (a: f32)                         "cos.approx{,.ftz}.f32"            f64::from(a).cos() as f32;
+    TanhF32        f32 = (a: f32)                         "tanh.approx.f32"                  f64::from(a).tanh() as f32;
+    AbsF32         f32 = (a: f32)                         "abs{,.ftz}.f32"                   a.abs();
+    NegF32         f32 = (a: f32)                         "neg{,.ftz}.f32"                   -a;
+    MinF32         f32 = (a: f32, b: f32)                 "min{,.ftz}.f32"                   fp::min(a, b);
+    MaxF32         f32 = (a: f32, b: f32)                 "max{,.ftz}.f32"                   fp::max(a, b);
+    MinNanF32      f32 = (a: f32, b: f32)                 "min.NaN.f32"                      if a.is_nan() | b.is_nan() { f32::NAN } else { fp::min(a, b) };
+    MaxNanF32      f32 = (a: f32, b: f32)                 "max.NaN.f32"                      if a.is_nan() | b.is_nan() { f32::NAN } else { fp::max(a, b) };
+    CopysignF32    f32 = (a: f32, b: f32)                 "copysign.f32"                     b.copysign(a);
+    TestpFinite    bool = (a: f32)                        "testp.finite.f32"                 a.is_finite();
+    TestpInfinite  bool = (a: f32)                        "testp.infinite.f32"               a.is_infinite();
+    TestpNan       bool = (a: f32)                        "testp.notanumber.f32"             a.is_nan();
+    TestpNumber    bool = (a: f32)                        "testp.number.f32"                 !a.is_nan();
+
+    AddF64         f64 = (a: f64, b: f64)                 "add{,.rn}.f64"                    a + b;
+    SubF64         f64 = (a: f64, b: f64)                 "sub{,.rn}.f64"                    a - b;
+    MulF64         f64 = (a: f64, b: f64)                 "mul{,.rn}.f64"                    a * b;
+    FmaF64         f64 = (a: f64, b: f64, c: f64)         "{fma,mad}.rn.f64"                 a.mul_add(b, c);
+    DivF64         f64 = (a: f64, b: f64)                 "div.rn.f64"                       a / b;
+    RcpF64         f64 = (a: f64)                         "rcp.rn.f64"                       1.0 / a;
+    SqrtF64        f64 = (a: f64)                         "sqrt.rn.f64"                      a.sqrt();
+    AbsF64         f64 = (a: f64)                         "abs.f64"                          a.abs();
+    NegF64         f64 = (a: f64)                         "neg.f64"                          -a;
+    MinF64         f64 = (a: f64, b: f64)                 "min.f64"                          fp::min64(a, b);
+    MaxF64         f64 = (a: f64, b: f64)                 "max.f64"                          fp::max64(a, b);
+
+    AddF16         F16 = (a: F16, b: F16)                 "add{,.rn}.f16"                    F16::round(a.wide() + b.wide());
+    SubF16         F16 = (a: F16, b: F16)                 "sub{,.rn}.f16"                    F16::round(a.wide() - b.wide());
+    MulF16         F16 = (a: F16, b: F16)                 "mul{,.rn}.f16"                    F16::round(a.wide() * b.wide());
+    FmaF16         F16 = (a: F16, b: F16, c: F16)         "fma.rn.f16"                       F16::round_f64(f64::from(a.wide()) * f64::from(b.wide()) + f64::from(c.wide()));
+    MinF16         F16 = (a: F16, b: F16)                 "min.f16"                          F16::round(fp::min(a.wide(), b.wide()));
+    MaxF16         F16 = (a: F16, b: F16)                 "max.f16"                          F16::round(fp::max(a.wide(), b.wide()));
+    NegF16         u16 = (a: u16)                         "neg.{f16,bf16}"                   a ^ 0x8000;
+    AbsF16         u16 = (a: u16)                         "abs.{f16,bf16}"                   a & 0x7fff;
+    AddF16x2       u32 = (a: u32, b: u32)                 "add{,.rn}.f16x2"                  half::pairs(a, b, 0, |a, b, _| F16::round(F16(a).wide() + F16(b).wide()).0);
+    SubF16x2       u32 = (a: u32, b: u32)                 "sub{,.rn}.f16x2"                  half::pairs(a, b, 0, |a, b, _| F16::round(F16(a).wide() - F16(b).wide()).0);
+    MulF16x2       u32 = (a: u32, b: u32)                 "mul{,.rn}.f16x2"                  half::pairs(a, b, 0, |a, b, _| F16::round(F16(a).wide() * F16(b).wide()).0);
+    FmaF16x2       u32 = (a: u32, b: u32, c: u32)         "fma.rn.f16x2"                     half::pairs(a, b, c, |a, b, c| F16::round_f64(f64::from(F16(a).wide()) * f64::from(F16(b).wide()) + f64::from(F16(c).wide())).0);
+    MinF16x2       u32 = (a: u32, b: u32)                 "min.f16x2"                        half::pairs(a, b, 0, |a, b, _| F16::round(fp::min(F16(a).wide(), F16(b).wide())).0);
+    MaxF16x2       u32 = (a: u32, b: u32)                 "max.f16x2"                        half::pairs(a, b, 0, |a, b, _| F16::round(fp::max(F16(a).wide(), F16(b).wide())).0);
+    NegF16x2       u32 = (a: u32)                         "neg.{f16x2,bf16x2}"               a ^ 0x8000_8000;
+    AbsF16x2       u32 = (a: u32)                         "abs.{f16x2,bf16x2}"               a & 0x7fff_7fff;
+    FmaBf16        Bf16 = (a: Bf16, b: Bf16, c: Bf16)     "fma.rn.bf16"                      Bf16::round_f64(fp::fma_to_odd(f64::from(a.wide()), f64::from(b.wide()), f64::from(c.wide())));
+    FmaBf16x2      u32 = (a: u32, b: u32, c: u32)         "fma.rn.bf16x2"                    half::pairs(a, b, c, |a, b, c| Bf16::round_f64(fp::fma_to_odd(f64::from(Bf16(a).wide()), f64::from(Bf16(b).wide()), f64::from(Bf16(c).wide()))).0);
+    MinBf16        Bf16 = (a: Bf16, b: Bf16)              "min.bf16"                         Bf16::round(fp::min(a.wide(), b.wide()));
+    MaxBf16        Bf16 = (a: Bf16, b: Bf16)              "max.bf16"                         Bf16::round(fp::max(a.wide(), b.wide()));
+    MinBf16x2      u32 = (a: u32, b: u32)                 "min.bf16x2"                       half::pairs(a, b, 0, |a, b, _| Bf16::round(fp::min(Bf16(a).wide(), Bf16(b).wide())).0);
+    MaxBf16x2      u32 = (a: u32, b: u32)                 "max.bf16x2"                       half::pairs(a, b, 0, |a, b, _| Bf16::round(fp::max(Bf16(a).wide(), Bf16(b).wide())).0);
+} } } }
+pub(crate) use float;

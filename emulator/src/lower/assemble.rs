@@ -1,0 +1,80 @@
+//! Drafts to a program: slots for registers, one code vector, targets as indexes in it.
+
+use super::{
+    micro::{Content, Draft, Reg, Target},
+    program::{Inst, NO_GUARD, Program, Site, flag},
+    slots::{self, Slots, class_index},
+};
+use crate::isa::Class;
+
+/// Puts the functions one behind the other, the kernel first. There is no recursion, so each function has slots of its
+/// own. Fails when there are more registers than a slot number can count.
+pub fn link(drafts: &[Draft]) -> Result<Program, String> {
+    let mut program = Program::default();
+    let mut starts = Vec::new();
+    let mut n_ops = 0;
+    for draft in drafts {
+        starts.push(n_ops);
+        n_ops += draft.ops.len();
+    }
+    for (index, draft) in drafts.iter().enumerate() {
+        append(&mut program, draft, starts[index], &starts)?;
+    }
+    Ok(program)
+}
+
+fn append(program: &mut Program, draft: &Draft, start: usize, starts: &[usize]) -> Result<(), String> {
+    let slots = slots::allocate(draft);
+    let base = [program.n_words, program.n_doubles, program.n_preds];
+    program.n_words += slots.counts[0];
+    program.n_doubles += slots.counts[1];
+    program.n_preds += slots.counts[2];
+    // A guard keeps twice the slot in 16 bits.
+    if program.n_words.max(program.n_doubles).max(program.n_preds * 2 + 2) > usize::from(u16::MAX) {
+        return Err("too many registers are live at once".into());
+    }
+    let slot_of = |reg: Reg| slot(draft, &slots, base, reg);
+    for (reg, &(class, content)) in draft.registers.iter().enumerate() {
+        if slots.of[reg].is_none() {
+            continue;
+        }
+        let slot = slot_of(Reg(reg as u32));
+        match (content, class) {
+            (Content::Variable, _) => {}
+            (Content::Constant(value), Class::Double) => program.double_constants.push((slot, value)),
+            (Content::Constant(value), _) => program.word_constants.push((slot, value as u32)),
+            (Content::Special(special), _) => program.specials.push((slot, special)),
+        }
+    }
+    let block_starts = slots::block_starts(draft);
+    for (op, is_start) in draft.ops.iter().zip(block_starts) {
+        let fill = |regs: &[Reg]| {
+            let mut filled = [0; 4];
+            regs.iter().zip(&mut filled).for_each(|(&reg, slot)| *slot = slot_of(reg));
+            filled
+        };
+        assert!(op.dst.len() <= 4 && op.src.len() <= 4, "{:?} has too many operands", op.op);
+        program.code.push(Inst {
+            op: op.op,
+            guard: op.guard.map_or(NO_GUARD, |(reg, negated)| slot_of(reg) * 2 + u16::from(negated)),
+            d: fill(&op.dst),
+            s: fill(&op.src),
+            imm: match op.target {
+                Target::None => op.imm,
+                Target::Op(target) => (start + target) as i32,
+                Target::Function(function) => starts[function] as i32,
+            },
+            bytes: op.bytes,
+            n: op.n,
+            kind: op.kind,
+            flags: op.flags | if is_start { flag::BLOCK_START } else { 0 },
+        });
+        program.sites.push(Site { line: op.line, source: op.source.clone() });
+    }
+    Ok(())
+}
+
+fn slot(draft: &Draft, slots: &Slots, base: [usize; 3], reg: Reg) -> u16 {
+    let own = slots.of[reg.0 as usize].expect("a register that an operation names has a slot");
+    own + base[class_index(draft.class(reg))] as u16
+}

@@ -1,0 +1,280 @@
+//! Loads, stores and atomics: modifiers to an operation, an address to a register and an offset.
+
+use super::{
+    micro::Reg,
+    program::{AtomKind, flag},
+    translate::{Refusal, Translator},
+};
+use crate::{
+    isa::{Class, LaneType, Op},
+    ptx::ast::{Base, Operand, Symbol},
+};
+
+/// A state space as an opcode names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Space {
+    Global,
+    Shared,
+    Local,
+    Param,
+    Generic,
+}
+
+/// The modifiers that matter.
+#[derive(Debug)]
+struct Modifiers<'a> {
+    space: Space,
+    n: u8,
+    bytes: u8,
+    is_signed: bool,
+    is_strong: bool,
+    /// `add`, `cas`, ... of an atomic.
+    operation: Option<&'a str>,
+    ty: &'a str,
+}
+
+pub fn translate(translator: &mut Translator, opcode: &str, operands: &[Operand]) -> Result<(), Refusal> {
+    let base = opcode.split('.').next().unwrap_or_default();
+    if !matches!(base, "ld" | "ldu" | "st" | "atom" | "red") {
+        return translator.emit_plain(Op::Nop); // hints about caches
+    }
+    let modifiers = modifiers(opcode)?;
+    match (base, operands) {
+        ("ld" | "ldu", [dst, address]) => load(translator, &modifiers, dst, address),
+        ("st", [address, src]) => store(translator, &modifiers, address, src),
+        ("atom", [dst, address, rest @ ..]) => atomic(translator, &modifiers, Some(dst), address, rest),
+        ("red", [address, rest @ ..]) => atomic(translator, &modifiers, None, address, rest),
+        _ => Err("has a number of operands that is not supported".into()),
+    }
+}
+
+/// Reads the modifiers; cache and eviction hints change no result.
+fn modifiers(opcode: &str) -> Result<Modifiers<'_>, Refusal> {
+    let mut modifiers = Modifiers {
+        space: Space::Generic,
+        n: 1,
+        bytes: 0,
+        is_signed: false,
+        is_strong: false,
+        operation: None,
+        ty: "",
+    };
+    for part in opcode.split('.').skip(1) {
+        match part {
+            "global" | "const" => modifiers.space = Space::Global,
+            "shared" | "shared::cta" => modifiers.space = Space::Shared,
+            "local" => modifiers.space = Space::Local,
+            "param" | "param::entry" | "param::func" => modifiers.space = Space::Param,
+            "volatile" | "relaxed" | "acquire" | "release" | "acq_rel" | "mmio" => modifiers.is_strong = true,
+            "v2" => modifiers.n = 2,
+            "v4" => modifiers.n = 4,
+            "weak" | "nc" | "ca" | "cg" | "cs" | "lu" | "cv" | "wb" | "wt" | "cta" | "gpu" | "sys" | "noftz" => {}
+            "L1::no_allocate"
+            | "L1::evict_normal"
+            | "L1::evict_unchanged"
+            | "L1::evict_first"
+            | "L1::evict_last"
+            | "L2::64B"
+            | "L2::128B"
+            | "L2::256B" => {}
+            "add" | "min" | "max" | "and" | "or" | "xor" | "exch" | "cas" | "inc" | "dec" => {
+                modifiers.operation = Some(part)
+            }
+            "b8" | "u8" | "s8" => modifiers.bytes = 1,
+            "b16" | "u16" | "s16" => modifiers.bytes = 2,
+            "b32" | "u32" | "s32" | "f32" | "f16x2" | "bf16x2" => modifiers.bytes = 4,
+            "b64" | "u64" | "s64" | "f64" => modifiers.bytes = 8,
+            _ => return Err(format!("has the modifier .{part}, which is not supported")),
+        }
+        if modifiers.bytes > 0 {
+            modifiers.ty = part;
+            modifiers.is_signed = part.starts_with('s');
+        }
+    }
+    if modifiers.bytes == 0 || u32::from(modifiers.bytes) * u32::from(modifiers.n) > 16 {
+        return Err("has a type that is not supported".into());
+    }
+    Ok(modifiers)
+}
+
+/// An address as (space, register if there is one, offset). A device function's `.param` is its frame.
+fn address(translator: &mut Translator, space: Space, operand: &Operand) -> Result<(Space, Option<Reg>, i32), Refusal> {
+    let Operand::Address { base, offset } = operand else { return Err("needs an address in brackets".into()) };
+    let is_kernel_param = matches!(base, Base::Symbol(Symbol::Param(_))) && translator.function().is_entry;
+    let space = match space {
+        Space::Param if matches!(base, Base::Symbol(_)) && !is_kernel_param => Space::Local,
+        other => other,
+    };
+    let class = if space == Space::Shared { Class::Word } else { Class::Double };
+    let (reg, offset) = match base {
+        Base::Register(_) | Base::None if *base == Base::None => (None, *offset),
+        Base::Register(reg) => {
+            let ty = if class == Class::Word { LaneType::U32 } else { LaneType::U64 };
+            (Some(translator.source(&Operand::Register(*reg), ty)?), *offset)
+        }
+        Base::Symbol(symbol) => {
+            let value = translator.symbol(symbol)?.wrapping_add(*offset as u64);
+            if space == Space::Param || space == Space::Local {
+                (None, value as i64)
+            } else {
+                return Ok((space, Some(translator.constant(class, value)), 0));
+            }
+        }
+        Base::None => (None, *offset),
+    };
+    let offset = i32::try_from(offset).map_err(|_| "has an offset that is too large".to_owned())?;
+    // Only kernel parameters are read without a register.
+    let reg = if reg.is_none() && space != Space::Param { Some(translator.constant(class, 0)) } else { reg };
+    Ok((space, reg, offset))
+}
+
+fn load(translator: &mut Translator, modifiers: &Modifiers, dst: &Operand, at: &Operand) -> Result<(), Refusal> {
+    let (space, base, imm) = address(translator, modifiers.space, at)?;
+    let wanted: &[Operand] = if let Operand::Vector(all) = dst { all } else { std::slice::from_ref(dst) };
+    if wanted.len() != usize::from(modifiers.n) {
+        return Err("has a vector of another length".into());
+    }
+    let loaded_class = if modifiers.bytes == 8 { Class::Double } else { Class::Word };
+    // A register may be wider than what is loaded: then the value is extended in a second step.
+    let mut dsts = Vec::new();
+    let mut extended = Vec::new();
+    for operand in wanted {
+        match translator.destination(operand, loaded_class) {
+            Ok(reg) => dsts.push(reg),
+            Err(why) if loaded_class == Class::Double => return Err(why),
+            Err(_) => {
+                let (narrow, wide) =
+                    (translator.temporary(Class::Word), translator.destination(operand, Class::Double)?);
+                dsts.push(narrow);
+                extended.push((narrow, wide));
+            }
+        }
+    }
+    let (n, bytes) = (modifiers.n, modifiers.bytes);
+    let op = match space {
+        Space::Global => Op::LdGlobal,
+        Space::Shared => Op::LdShared,
+        Space::Local => Op::LdLocal,
+        Space::Param => Op::LdParam,
+        Space::Generic => Op::LdGeneric,
+    };
+    let mut flags = access_flags(modifiers);
+    if space == Space::Param && base.is_some() {
+        flags |= flag::INDEXED;
+    }
+    let micro = translator.emit(op, [], base.into_iter().collect::<Vec<_>>());
+    (micro.dst, micro.imm, micro.n, micro.bytes, micro.flags) = (dsts, imm, n, bytes, flags);
+    for (narrow, wide) in extended {
+        translator.emit(if modifiers.is_signed { Op::CvtU64S32 } else { Op::WidenU32 }, [wide], [narrow]);
+    }
+    Ok(())
+}
+
+fn store(translator: &mut Translator, modifiers: &Modifiers, at: &Operand, src: &Operand) -> Result<(), Refusal> {
+    let (space, base, imm) = address(translator, modifiers.space, at)?;
+    let values: &[Operand] = if let Operand::Vector(all) = src { all } else { std::slice::from_ref(src) };
+    if values.len() != usize::from(modifiers.n) {
+        return Err("has a vector of another length".into());
+    }
+    let ty = match (modifiers.bytes, modifiers.ty) {
+        (8, _) => LaneType::U64,
+        (4, "f32") => LaneType::F32,
+        _ => LaneType::U32,
+    };
+    let values = values.iter().map(|it| translator.source(it, ty)).collect::<Result<Vec<_>, _>>()?;
+    let op = match space {
+        Space::Global => Op::StGlobal,
+        Space::Shared => Op::StShared,
+        Space::Local => Op::StLocal,
+        Space::Generic => Op::StGeneric,
+        Space::Param => return Err("writes a kernel's parameter".into()),
+    };
+    let (n, bytes, flags) = (modifiers.n, modifiers.bytes, access_flags(modifiers));
+    let micro = translator.emit(op, [], base.into_iter().collect::<Vec<_>>());
+    (micro.dst, micro.imm, micro.n, micro.bytes, micro.flags) = (values, imm, n, bytes, flags);
+    Ok(())
+}
+
+fn access_flags(modifiers: &Modifiers) -> u8 {
+    let signed = if modifiers.is_signed && modifiers.bytes < 4 { flag::SIGNED } else { 0 };
+    signed | if modifiers.is_strong { flag::STRONG } else { 0 }
+}
+
+fn atomic(
+    translator: &mut Translator,
+    modifiers: &Modifiers,
+    dst: Option<&Operand>,
+    at: &Operand,
+    operands: &[Operand],
+) -> Result<(), Refusal> {
+    let (space, base, imm) = address(translator, modifiers.space, at)?;
+    let kind = atom_kind(modifiers)?;
+    let n_operands = if kind == AtomKind::CompareAndSwap { 2 } else { 1 };
+    if operands.len() != n_operands || modifiers.n != 1 || modifiers.bytes < 4 {
+        return Err("has a form that is not supported".into());
+    }
+    let (class, ty) = match (modifiers.bytes, modifiers.ty) {
+        (8, _) => (Class::Double, LaneType::U64),
+        (_, "f32") => (Class::Word, LaneType::F32),
+        _ => (Class::Word, LaneType::U32),
+    };
+    let mut src: Vec<Reg> = base.into_iter().collect();
+    for operand in operands {
+        src.push(translator.source(operand, ty)?);
+    }
+    let op = match space {
+        Space::Global => Op::AtomGlobal,
+        Space::Shared => Op::AtomShared,
+        Space::Generic => Op::AtomGeneric,
+        Space::Local | Space::Param => return Err("is on thread-local memory".into()),
+    };
+    let result = match dst {
+        Some(dst) => Some(translator.destination(dst, class)?),
+        None => None,
+    };
+    let bytes = modifiers.bytes;
+    let micro = translator.emit(op, [], src);
+    micro.dst = result.into_iter().collect();
+    micro.flags = if result.is_none() { flag::NO_RESULT } else { 0 };
+    (micro.imm, micro.n, micro.bytes, micro.kind) = (imm, 1, bytes, kind as u8);
+    Ok(())
+}
+
+fn atom_kind(modifiers: &Modifiers) -> Result<AtomKind, Refusal> {
+    let is_signed = modifiers.ty.starts_with('s');
+    Ok(match (modifiers.operation, modifiers.ty) {
+        (Some("add"), "f32" | "f64") => AtomKind::AddFloat,
+        (Some("add"), "f16x2") => AtomKind::AddHalves,
+        (Some("add"), "bf16x2") => AtomKind::AddBf16Halves,
+        (Some("add"), _) => AtomKind::Add,
+        (Some("min"), _) if is_signed => AtomKind::MinSigned,
+        (Some("min"), _) => AtomKind::MinUnsigned,
+        (Some("max"), _) if is_signed => AtomKind::MaxSigned,
+        (Some("max"), _) => AtomKind::MaxUnsigned,
+        (Some("and"), _) => AtomKind::And,
+        (Some("or"), _) => AtomKind::Or,
+        (Some("xor"), _) => AtomKind::Xor,
+        (Some("exch"), _) => AtomKind::Exchange,
+        (Some("cas"), _) => AtomKind::CompareAndSwap,
+        (Some("inc"), "u32") => AtomKind::Increment,
+        (Some("dec"), "u32") => AtomKind::Decrement,
+        _ => return Err("is not supported".into()),
+    })
+}
+
+/// Copies `bytes` bytes from one offset of the frame to another, for call arguments.
+pub fn copy_in_frame(translator: &mut Translator, from: u32, to: u32, bytes: u64) {
+    let zero = translator.constant(Class::Double, 0);
+    let mut at = 0;
+    while at < bytes as u32 {
+        let step =
+            [4u32, 2, 1].into_iter().find(|it| at + it <= bytes as u32 && (from + at) % it == 0 && (to + at) % it == 0);
+        let step = step.expect("a byte always fits");
+        let value = translator.temporary(Class::Word);
+        let micro = translator.emit(Op::LdLocal, [value], [zero]);
+        (micro.imm, micro.n, micro.bytes) = ((from + at) as i32, 1, step as u8);
+        let micro = translator.emit(Op::StLocal, [value], [zero]);
+        (micro.imm, micro.n, micro.bytes) = ((to + at) as i32, 1, step as u8);
+        at += step;
+    }
+}

@@ -1,0 +1,85 @@
+//! The form between the PTX tree and the program: operations on virtual registers.
+
+use super::program::Special;
+use crate::{
+    isa::{Class, Op},
+    ptx::ast::Source,
+};
+use std::sync::Arc;
+
+/// A virtual register of a [`Draft`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Reg(pub u32);
+
+/// What a virtual register holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Content {
+    /// Written by instructions.
+    Variable,
+    /// The same in all lanes, for ever.
+    Constant(u64),
+    /// Fixed for a CTA.
+    Special(Special),
+}
+
+/// Where control goes besides the next operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    None,
+    /// An index in [`Draft::ops`].
+    Op(usize),
+    /// Another function of the program, by its index there.
+    Function(usize),
+}
+
+/// One operation; becomes one `Inst`.
+#[derive(Clone, Debug)]
+pub struct Micro {
+    pub op: Op,
+    /// (predicate, is negated)
+    pub guard: Option<(Reg, bool)>,
+    pub dst: Vec<Reg>,
+    pub src: Vec<Reg>,
+    pub imm: i32,
+    pub bytes: u8,
+    pub n: u8,
+    pub kind: u8,
+    pub flags: u8,
+    pub target: Target,
+    pub line: u32,
+    pub source: Option<Arc<Source>>,
+}
+
+impl Micro {
+    /// Nothing runs after it.
+    pub fn is_end(&self) -> bool {
+        self.guard.is_none() && matches!(self.op, Op::Bra | Op::Ret | Op::Exit | Op::Trap)
+    }
+
+    pub fn ends_block(&self) -> bool {
+        matches!(self.op, Op::Bra | Op::Ret | Op::Exit | Op::Trap | Op::Call)
+    }
+}
+
+/// A function on its way to a program.
+#[derive(Debug, Default)]
+pub struct Draft {
+    pub ops: Vec<Micro>,
+    pub registers: Vec<(Class, Content)>,
+}
+
+impl Draft {
+    pub fn class(&self, reg: Reg) -> Class {
+        self.registers[reg.0 as usize].0
+    }
+
+    pub fn content(&self, reg: Reg) -> Content {
+        self.registers[reg.0 as usize].1
+    }
+
+    /// A new register.
+    pub fn register(&mut self, class: Class, content: Content) -> Reg {
+        self.registers.push((class, content));
+        Reg(self.registers.len() as u32 - 1)
+    }
+}

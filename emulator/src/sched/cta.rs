@@ -1,0 +1,201 @@
+//! One CTA: its warps take turns on one host thread, and meet at barriers.
+
+use super::Shape;
+use crate::{
+    check::fault::FaultKind,
+    exec::{
+        lane::{Lane, Mask},
+        run::{self, Arrival, Context, Stop},
+        trouble::Trouble,
+        warp::{Place, Warp},
+    },
+    isa::Op,
+    lower::{
+        Kernel,
+        program::{Program, Reduction},
+    },
+};
+
+/// Instructions that a warp runs before the next has its turn: a warp may wait for another through memory.
+const WARP_FUEL: u64 = 1 << 18;
+/// Turns that a CTA runs before another has its own, for grids whose CTAs wait for each other.
+const CTA_TURNS: u32 = 64;
+/// The barriers of a CTA (#parallel-synchronization-and-communication-instructions-bar).
+const N_BARRIERS: usize = 16;
+
+/// What a warp is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Status {
+    Ready,
+    /// At the barrier whose instruction is at `pc`.
+    Waiting {
+        id: usize,
+        pc: u32,
+    },
+    Done,
+}
+
+/// A barrier that warps are arriving at.
+#[derive(Clone, Copy, Debug, Default)]
+struct Barrier {
+    n_arrived_warps: u32,
+    /// The count that the first arrival gave.
+    n_threads: Option<u32>,
+    /// Of `bar.red`: threads whose predicate holds, and threads altogether.
+    n_true: u32,
+    n_votes: u32,
+}
+
+/// A CTA that runs or is suspended.
+pub struct Cta {
+    pub index: [u32; 3],
+    warps: Vec<Warp>,
+    status: Vec<Status>,
+    barriers: [Barrier; N_BARRIERS],
+    shared: Vec<u8>,
+}
+
+/// How far a CTA got.
+pub enum Progress {
+    Done,
+    /// It had its turns; others may go on.
+    Suspended,
+    /// A warp's lane did wrong: (warp, instruction, what).
+    Trouble(u32, u32, Box<Trouble>),
+}
+
+impl Cta {
+    pub fn new(kernel: &Kernel, shape: &Shape) -> Cta {
+        let n_warps = shape.block.iter().product::<u32>().div_ceil(32);
+        let warps: Vec<Warp> = (0..n_warps).map(|it| Warp::new(&kernel.program, kernel.local_bytes, it)).collect();
+        let shared = vec![0; (kernel.static_shared_bytes + shape.dynamic_shared_bytes) as usize];
+        let status = vec![Status::Ready; warps.len()];
+        Cta { index: [0; 3], warps, status, barriers: Default::default(), shared }
+    }
+
+    /// Makes it the CTA at `place.block_index`.
+    pub fn start(&mut self, program: &Program, place: &Place) {
+        self.index = place.block_index;
+        self.warps.iter_mut().for_each(|it| it.start(program, place));
+        self.status.fill(Status::Ready);
+        self.barriers = Default::default();
+    }
+
+    /// Runs until the CTA ends, does wrong, or had its turns.
+    pub fn run(&mut self, context: &mut Context) -> Progress {
+        std::mem::swap(&mut context.shared, &mut self.shared);
+        let progress = self.run_warps(context);
+        std::mem::swap(&mut context.shared, &mut self.shared);
+        progress
+    }
+
+    fn run_warps(&mut self, context: &mut Context) -> Progress {
+        for _ in 0..CTA_TURNS {
+            let mut any_ran = false;
+            for warp in 0..self.warps.len() {
+                if self.status[warp] != Status::Ready {
+                    continue;
+                }
+                any_ran = true;
+                let outcome = match run::run(context, &mut self.warps[warp], WARP_FUEL) {
+                    Stop::Yield => Ok(()),
+                    Stop::Barrier(arrival) => self.arrive(context.program, warp, arrival),
+                    Stop::Done => {
+                        self.status[warp] = Status::Done;
+                        // A thread that exits no longer counts for the barriers of the others.
+                        (0..N_BARRIERS).for_each(|id| self.complete_if_all_arrived(context.program, id));
+                        Ok(())
+                    }
+                    Stop::Trouble(trouble) => Err((self.warps[warp].pc, trouble)),
+                };
+                if let Err((pc, trouble)) = outcome {
+                    return Progress::Trouble(warp as u32, pc, trouble);
+                }
+            }
+            if self.status.iter().all(|it| *it == Status::Done) {
+                return Progress::Done;
+            }
+            if !any_ran {
+                return self.deadlock();
+            }
+        }
+        Progress::Suspended
+    }
+
+    fn arrive(&mut self, program: &Program, warp: usize, arrival: Arrival) -> Result<(), (u32, Box<Trouble>)> {
+        let misuse = |note: String| {
+            let lane = self.warps[warp].mask.bits.trailing_zeros() as usize;
+            Err((arrival.pc, Trouble::because(FaultKind::BarrierMisuse, lane, note)))
+        };
+        let Arrival { pc, id, n_threads } = arrival;
+        if id as usize >= N_BARRIERS {
+            return misuse(format!("barrier {id}, but a CTA has barriers 0 to 15"));
+        }
+        if let Some(n) = n_threads.filter(|n| *n == 0 || !n.is_multiple_of(32)) {
+            return misuse(format!("{n} threads, but a barrier waits for a multiple of 32"));
+        }
+        let id = id as usize;
+        let barrier = self.barriers[id];
+        if barrier.n_arrived_warps > 0 && barrier.n_threads != n_threads {
+            let name = |n: Option<u32>| n.map_or("all".to_owned(), |n| n.to_string());
+            let (first, now) = (name(barrier.n_threads), name(n_threads));
+            return misuse(format!("{now} threads, but those at barrier {id} already wait for {first}"));
+        }
+        let inst = &program.code[pc as usize];
+        let live = self.warps[warp].live;
+        if inst.op == Op::BarRed {
+            let votes = self.warps[warp].registers.preds[usize::from(inst.s[2])] & live;
+            self.barriers[id].n_true += votes.count_ones();
+            self.barriers[id].n_votes += live.count_ones();
+        }
+        self.barriers[id].n_arrived_warps += 1;
+        self.barriers[id].n_threads = n_threads;
+        if inst.op != Op::BarArrive {
+            self.status[warp] = Status::Waiting { id, pc };
+        }
+        self.complete_if_all_arrived(program, id);
+        Ok(())
+    }
+
+    /// Lets the warps at a barrier go on once the last has arrived.
+    fn complete_if_all_arrived(&mut self, program: &Program, id: usize) {
+        let n_live = self.status.iter().filter(|it| **it != Status::Done).count() as u32;
+        let barrier = self.barriers[id];
+        let n_needed = barrier.n_threads.map_or(n_live, |n| n / 32);
+        if barrier.n_arrived_warps == 0 || barrier.n_arrived_warps < n_needed {
+            return;
+        }
+        self.barriers[id] = Barrier::default();
+        for (status, warp) in self.status.iter_mut().zip(&mut self.warps) {
+            let Status::Waiting { id: waits_at, pc } = *status else { continue };
+            if waits_at != id {
+                continue;
+            }
+            *status = Status::Ready;
+            let inst = &program.code[pc as usize];
+            if inst.op == Op::BarRed {
+                let mut mask = Mask::ALL;
+                mask.set(warp.live);
+                let (n_true, n_votes) = (barrier.n_true, barrier.n_votes);
+                let truth = |holds: bool| if holds { !0 } else { 0 };
+                match Reduction::ALL[usize::from(inst.kind)] {
+                    Reduction::Popc => u32::write(&mut warp.registers, inst.d[0], [n_true; 32], &mask),
+                    Reduction::And => bool::write(&mut warp.registers, inst.d[0], truth(n_true == n_votes), &mask),
+                    _ => bool::write(&mut warp.registers, inst.d[0], truth(n_true > 0), &mask),
+                }
+            }
+        }
+    }
+
+    /// Every warp waits at a barrier that will not complete.
+    fn deadlock(&self) -> Progress {
+        let mut waiting = self.status.iter().enumerate().filter_map(|(warp, status)| match status {
+            Status::Waiting { id, pc } => Some((warp as u32, *id, *pc)),
+            _ => None,
+        });
+        let (warp, _, pc) = waiting.next().expect("a CTA without ready warps that is not done has waiting ones");
+        let others: Vec<String> = waiting.map(|(warp, id, _)| format!("warp {warp} at barrier {id}")).collect();
+        let note = format!("it waits for threads that never arrive; also waiting: {}", others.join(", "));
+        Progress::Trouble(warp, pc, Trouble::because(FaultKind::Deadlock, 0, note))
+    }
+}

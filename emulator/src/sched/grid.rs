@@ -1,0 +1,158 @@
+//! A launch: workers take CTAs from a counter.
+
+use super::{
+    Options, Shape,
+    cta::{Cta, Progress},
+    pool,
+};
+use crate::{
+    check::fault::{Access, Fault},
+    exec::{run::Context, trouble::Trouble, warp::Place},
+    lower::Kernel,
+    mem::region::Regions,
+    perf::Counters,
+};
+use std::{
+    collections::VecDeque,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+/// What the workers of a launch share.
+struct Launch<'a> {
+    kernel: &'a Kernel,
+    shape: Shape,
+    params: &'a [u8],
+    memory: &'a Regions,
+    options: Options,
+    n_ctas: u64,
+    next: AtomicU64,
+    is_over: AtomicBool,
+    counters: Mutex<Counters>,
+    /// The fault of the lowest CTA, by its linear index.
+    fault: Mutex<Option<(u64, Box<Fault>)>>,
+}
+
+/// Runs the whole grid and returns when it is done. `params` is the parameter block, `kernel.param_bytes` long. The
+/// launch was checked against the card's limits by the caller.
+///
+/// # Errors
+/// The first fault; other CTAs are stopped.
+pub fn launch(
+    kernel: &Kernel,
+    shape: Shape,
+    params: &[u8],
+    memory: &Regions,
+    options: Options,
+) -> Result<Counters, Box<Fault>> {
+    assert_eq!(params.len(), kernel.param_bytes as usize, "parameter block of {}", kernel.name);
+    let launch = Launch {
+        kernel,
+        shape,
+        params,
+        memory,
+        options,
+        n_ctas: shape.grid.iter().map(|&n| u64::from(n)).product(),
+        next: AtomicU64::new(0),
+        is_over: AtomicBool::new(false),
+        counters: Mutex::default(),
+        fault: Mutex::default(),
+    };
+    let n_workers = (options.n_threads as u64).clamp(1, launch.n_ctas.max(1)) as usize;
+    pool::run(n_workers, &|| launch.work());
+    match launch.fault.into_inner().unwrap_or_else(|it| it.into_inner()) {
+        Some((_, fault)) => Err(fault),
+        None => Ok(launch.counters.into_inner().unwrap_or_else(|it| it.into_inner())),
+    }
+}
+
+impl Launch<'_> {
+    /// One worker: starts CTAs while there are any, and goes on with suspended ones in turn.
+    fn work(&self) {
+        let program = &self.kernel.program;
+        let mut context = Context::new(program, self.params, self.memory, self.options.check);
+        let mut suspended: VecDeque<(u64, Cta)> = VecDeque::new();
+        let mut spare: Vec<Cta> = Vec::new();
+        while !self.is_over.load(Ordering::Relaxed) {
+            let index = self.next.fetch_add(1, Ordering::Relaxed);
+            let (index, mut cta) = if index < self.n_ctas {
+                let mut cta = spare.pop().unwrap_or_else(|| Cta::new(self.kernel, &self.shape));
+                cta.start(program, &self.place(index));
+                (index, cta)
+            } else if let Some(next) = suspended.pop_front() {
+                next
+            } else {
+                break;
+            };
+            match cta.run(&mut context) {
+                Progress::Done => spare.push(cta),
+                Progress::Suspended => suspended.push_back((index, cta)),
+                Progress::Trouble(warp, pc, trouble) => self.fail(index, cta.index, warp, pc, *trouble),
+            }
+        }
+        self.counters.lock().unwrap_or_else(|it| it.into_inner()).add(&context.counters);
+    }
+
+    fn place(&self, index: u64) -> Place {
+        let [x, y, _] = self.shape.grid.map(u64::from);
+        let block_index = [index % x, index / x % y, index / (x * y)].map(|it| it as u32);
+        Place {
+            grid: self.shape.grid,
+            block: self.shape.block,
+            block_index,
+            sm: (index % u64::from(self.options.n_sms)) as u32,
+            n_sms: self.options.n_sms,
+            dynamic_shared_bytes: self.shape.dynamic_shared_bytes,
+            static_shared_bytes: self.kernel.static_shared_bytes,
+        }
+    }
+
+    /// Records a fault and stops the launch.
+    fn fail(&self, index: u64, block: [u32; 3], warp: u32, pc: u32, trouble: Trouble) {
+        self.is_over.store(true, Ordering::Relaxed);
+        let fault = self.fault(block, warp, pc, trouble);
+        let mut first = self.fault.lock().unwrap_or_else(|it| it.into_inner());
+        if first.as_ref().is_none_or(|(other, _)| index < *other) {
+            *first = Some((index, Box::new(fault)));
+        }
+    }
+
+    fn fault(&self, block: [u32; 3], warp: u32, pc: u32, trouble: Trouble) -> Fault {
+        let [x, y, _] = self.shape.block;
+        let thread = warp * 32 + trouble.lane as u32;
+        let site = &self.kernel.program.sites[pc as usize];
+        let shared_bytes = self.kernel.static_shared_bytes + self.shape.dynamic_shared_bytes;
+        let access = trouble.access.map(|(space, is_write, address, bytes)| Access {
+            space,
+            is_write,
+            address,
+            bytes,
+            place: match space {
+                "global" => self.memory.describe(address),
+                "shared" => format!("the CTA has {shared_bytes} bytes of shared memory"),
+                "local" => format!("a thread has {} bytes of local memory", self.kernel.local_bytes),
+                _ => format!("the kernel has {} bytes of parameters", self.kernel.param_bytes),
+            },
+        });
+        Fault {
+            kind: trouble.kind,
+            kernel: self.kernel.name.clone(),
+            block,
+            thread: [thread % x, thread / x % y, thread / (x * y)],
+            ptx_line: site.line,
+            text: self
+                .kernel
+                .text
+                .lines()
+                .nth((site.line as usize).saturating_sub(1))
+                .unwrap_or_default()
+                .trim()
+                .to_owned(),
+            source: site.source.clone(),
+            access,
+            note: trouble.note,
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! The device: a GPU behind NVIDIA's driver, or the emulator behind the same functions.
+//!
+//! The only module that names cudarc and, with `weights.rs` (which maps files), the only one with `unsafe`. All
+//! work of a [`Device`] runs on one stream, in the order in which it is asked for; a copy to or from the host
+//! returns when it is done, everything else may still be running.
+#![allow(unsafe_code)]
+
+mod choice;
+mod library;
+mod context;
+mod buffer;
+mod pinned;
+mod launch;
+mod graph;
+mod event;
+mod embedded;
+mod error;
+
+pub use buffer::{Buffer, Element};
+pub use choice::DeviceChoice;
+pub use embedded::{Module, Param, Pass, Prototype, prototypes};
+pub use error::{DeviceError, Result};
+pub use event::Event;
+pub use graph::Graph;
+pub use launch::{Arg, Grid, KernelArg};
+pub use pinned::PinnedBuffer;
+
+use buffer::Memory;
+use context::Context;
+use cudarc::driver::{CudaStream, result, sys};
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A device and one stream of work on it. Cheap to clone; clones share the stream.
+#[derive(Clone)]
+pub struct Device(Arc<Inner>);
+
+struct Inner {
+    context: &'static Context,
+    stream: Arc<CudaStream>,
+    allocated_bytes: AtomicUsize,
+    /// While a graph is being captured, the memory that its work uses.
+    captured: Mutex<Option<Vec<Arc<Memory>>>>,
+}
+
+impl Device {
+    /// Opens the device that `choice` asks for, with all kernels loaded.
+    ///
+    /// A process has one choice: opening it again gives another stream of work on the same device, opening
+    /// another is an error.
+    pub fn open(choice: DeviceChoice) -> Result<Device> {
+        let context = Context::of_process(choice)?;
+        let stream = context.cuda.new_stream().map_err(DeviceError::call("creating a stream"))?;
+        Ok(Device(Arc::new(Inner {
+            context,
+            stream,
+            allocated_bytes: AtomicUsize::new(0),
+            captured: Mutex::new(None),
+        })))
+    }
+
+    /// Its name as the driver gives it.
+    pub fn name(&self) -> &str {
+        &self.0.context.name
+    }
+
+    /// Whether it is the emulator.
+    pub fn is_emulator(&self) -> bool {
+        self.0.context.is_emulator
+    }
+
+    /// Its compute capability, (9, 0) for H100.
+    pub fn compute_capability(&self) -> (u32, u32) {
+        self.0.context.compute_capability
+    }
+
+    /// The CUDA version that the driver is for, (13, 0) for CUDA 13.0.
+    pub fn driver_version(&self) -> (u32, u32) {
+        self.0.context.driver_version
+    }
+
+    /// How many multiprocessors it has.
+    pub fn n_multiprocessors(&self) -> u32 {
+        self.0.context.n_multiprocessors
+    }
+
+    /// Free and total bytes of device memory.
+    pub fn memory_info(&self) -> Result<(usize, usize)> {
+        self.bind()?;
+        result::mem_get_info().map_err(DeviceError::call("asking for free memory"))
+    }
+
+    /// Bytes of device memory that the live buffers of this device asked for.
+    pub fn allocated_bytes(&self) -> usize {
+        self.0.allocated_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Waits until all work is done. A fault of a kernel that ran before comes out here.
+    pub fn synchronize(&self) -> Result<()> {
+        self.bind()?;
+        // SAFETY: the stream is ours and lives as long as the device.
+        unsafe { result::stream::synchronize(self.stream()) }.map_err(DeviceError::call("waiting for the device"))
+    }
+
+    /// Makes the context current on this thread, as every driver call expects.
+    fn bind(&self) -> Result<()> {
+        self.0.context.cuda.bind_to_thread().map_err(DeviceError::call("making the device current"))
+    }
+
+    fn stream(&self) -> sys::CUstream {
+        self.0.stream.cu_stream()
+    }
+
+    fn function(&self, kernel: &str) -> sys::CUfunction {
+        self.0.context.function(kernel)
+    }
+
+    /// If a graph is being captured, lets it own memory that its work uses.
+    fn keep(&self, memory: &Arc<Memory>) {
+        let mut captured = self.0.captured.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(kept) = &mut *captured
+            && !kept.iter().any(|it| Arc::ptr_eq(it, memory))
+        {
+            kept.push(memory.clone());
+        }
+    }
+
+    fn count_allocated(&self, bytes: usize) {
+        self.0.allocated_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn count_freed(&self, bytes: usize) {
+        self.0.allocated_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// Two devices are equal if their work is ordered: if they are clones.
+impl PartialEq for Device {
+    fn eq(&self, other: &Device) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl fmt::Debug for Device {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "Device({})", self.name())
+    }
+}

@@ -1,0 +1,215 @@
+//! Every byte of device memory, before anything is loaded: the runtime allocates exactly these buffers.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::config::{Config, WeightType};
+use crate::weights::names;
+
+/// What the user can choose, and memory depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// [`crate::ring::Ring::n_slots`].
+    pub n_slots: u32,
+    /// The most tokens of a prompt that go through the model at once.
+    pub max_chunk: u32,
+    /// The most rows whose logits are computed at once.
+    pub n_logit_rows: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Group {
+    Weights,
+    Cache,
+    Scratch,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Element {
+    Bf16,
+    F16,
+    F32,
+    U32,
+    U64,
+}
+
+/// One buffer on the device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedBuffer {
+    pub group: Group,
+    pub name: String,
+    pub element: Element,
+    /// Dense, slowest axis first.
+    pub shape: Vec<usize>,
+}
+
+/// The buffers in the order of allocation.
+///
+/// Weights are those of [`names::tensors`]. The cache, for each layer N:
+///
+/// ```text
+///   layers.N.k_ring   [n_slots, n_kv_heads, head_dim]  bf16   rotated keys
+///   layers.N.v_ring   [n_slots, n_kv_heads, head_dim]  bf16
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    buffers: Vec<PlannedBuffer>,
+}
+
+impl Plan {
+    pub fn new(config: &Config, weight_type: WeightType, sizes: Sizes) -> Self {
+        let mut plan = Self { buffers: vec![] };
+        plan.add_weights(config, weight_type.into());
+        plan.add_cache(config, sizes.n_slots);
+        plan.add_scratch(config, weight_type.into(), sizes);
+        plan
+    }
+
+    pub fn buffers(&self) -> &[PlannedBuffer] {
+        &self.buffers
+    }
+
+    /// The buffer of that name, which has to be one of the plan's.
+    pub fn buffer(&self, name: &str) -> &PlannedBuffer {
+        let found = self.buffers.iter().find(|buffer| buffer.name == name);
+        found.unwrap_or_else(|| panic!("no buffer {name} in the plan"))
+    }
+
+    pub fn group_bytes(&self, group: Group) -> u64 {
+        self.buffers.iter().filter(|buffer| buffer.group == group).map(PlannedBuffer::bytes).sum()
+    }
+
+    pub fn total_bytes(&self) -> u64 {
+        self.buffers.iter().map(PlannedBuffer::bytes).sum()
+    }
+
+    fn add(&mut self, group: Group, name: impl Into<String>, element: Element, shape: &[u32]) {
+        let shape = shape.iter().map(|&n| n as usize).collect();
+        self.buffers.push(PlannedBuffer { group, name: name.into(), element, shape });
+    }
+
+    /// Tensors that share a buffer are its rows, one after the other.
+    fn add_weights(&mut self, config: &Config, element: Element) {
+        for tensor in names::tensors(config) {
+            match self.buffers.last_mut() {
+                Some(buffer) if buffer.name == tensor.buffer => buffer.shape[0] += tensor.shape[0],
+                _ => {
+                    let names::TensorSpec { buffer: name, shape, .. } = tensor;
+                    self.buffers.push(PlannedBuffer { group: Group::Weights, name, element, shape });
+                }
+            }
+        }
+    }
+
+    fn add_cache(&mut self, config: &Config, n_slots: u32) {
+        for layer in 0..config.n_layers {
+            for ring in ["k_ring", "v_ring"] {
+                let shape = [n_slots, config.n_kv_heads, config.head_dim];
+                self.add(Group::Cache, format!("layers.{layer}.{ring}"), Element::Bf16, &shape);
+            }
+        }
+    }
+
+    /// What flows from kernel to kernel. Shapes are for a whole chunk; decoding uses the first row.
+    fn add_scratch(&mut self, config: &Config, weight: Element, sizes: Sizes) {
+        use Element::{Bf16, F32, U32, U64};
+        let Config { dim, hidden_dim, head_dim, vocab_size, .. } = *config;
+        let (q_dim, kv_dim) = (config.q_dim(), config.kv_dim());
+        let Sizes { max_chunk: chunk, n_logit_rows, .. } = sizes;
+        let mut add = |name: &str, element, shape: &[u32]| self.add(Group::Scratch, name, element, shape);
+
+        add("tokens", U32, &[chunk]);
+        add("position", U64, &[1]);
+        add("rope_turns", U64, &[head_dim / 2]); // of each pair per position, as a fraction of 2^64
+        add("x", F32, &[chunk, dim]); // the residual stream
+        add("h", weight, &[chunk, dim.max(q_dim)]); // a normed row, the input of a product
+        add("qkv", F32, &[chunk, q_dim + 2 * kv_dim]);
+        add("q", Bf16, &[chunk, q_dim]);
+        add("k_chunk", Bf16, &[chunk, kv_dim]);
+        add("v_chunk", Bf16, &[chunk, kv_dim]);
+        add("attention", weight, &[chunk, q_dim]);
+        add("gate_up", F32, &[chunk, 2 * hidden_dim]);
+        add("act", weight, &[chunk, hidden_dim]);
+        add("logits", F32, &[n_logit_rows, vocab_size]);
+        add("argmax", U32, &[n_logit_rows]);
+    }
+
+    /// The buffers of a group by their name without the layer, in the order of first appearance.
+    fn kinds(&self, group: Group) -> Vec<(&str, Vec<&PlannedBuffer>)> {
+        let mut kinds: Vec<(&str, Vec<&PlannedBuffer>)> = vec![];
+        let mut place_of = BTreeMap::new();
+        for buffer in self.buffers.iter().filter(|buffer| buffer.group == group) {
+            let kind = buffer.name.rsplit('.').next().expect("a split has a last part");
+            let place = *place_of.entry(kind).or_insert(kinds.len());
+            if place == kinds.len() {
+                kinds.push((kind, vec![]));
+            }
+            kinds[place].1.push(buffer);
+        }
+        kinds
+    }
+}
+
+impl PlannedBuffer {
+    pub fn n_elements(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    pub fn bytes(&self) -> u64 {
+        self.n_elements() as u64 * self.element.bytes()
+    }
+}
+
+impl Element {
+    pub fn bytes(self) -> u64 {
+        match self {
+            Self::Bf16 | Self::F16 => 2,
+            Self::F32 | Self::U32 => 4,
+            Self::U64 => 8,
+        }
+    }
+}
+
+impl From<WeightType> for Element {
+    fn from(weight_type: WeightType) -> Self {
+        match weight_type {
+            WeightType::Bf16 => Self::Bf16,
+            WeightType::F16 => Self::F16,
+        }
+    }
+}
+
+/// A table with one line for each kind of buffer, its layers taken together.
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        for group in [Group::Weights, Group::Cache, Group::Scratch] {
+            let title = format!("{group:?}").to_lowercase();
+            writeln!(f, "{title:<55} {:>12}", Bytes(self.group_bytes(group)).to_string())?;
+            for (kind, of_kind) in self.kinds(group) {
+                let count = if of_kind.len() == 1 { String::new() } else { format!("{} x ", of_kind.len()) };
+                let shape =
+                    format!("{count}{:?} {}", of_kind[0].shape, format!("{:?}", of_kind[0].element).to_lowercase());
+                let bytes = Bytes(of_kind.iter().map(|buffer| buffer.bytes()).sum());
+                writeln!(f, "  {kind:<18} {shape:<34} {:>12}", bytes.to_string())?;
+            }
+        }
+        let total = self.total_bytes();
+        write!(f, "{:<55} {:>12}   {total} bytes", "total", Bytes(total).to_string())
+    }
+}
+
+/// Bytes for people: three digits and a binary unit.
+pub struct Bytes(pub u64);
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+        match UNITS.iter().find(|(_, unit)| self.0 >= *unit) {
+            Some((name, unit)) => write!(f, "{:.2} {name}", self.0 as f64 / *unit as f64),
+            None => write!(f, "{} B", self.0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
