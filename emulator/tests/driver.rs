@@ -1,8 +1,10 @@
-//! The C entry points, called as a program calls them. Kernels have their own tests: here is everything around them.
+//! The C entry points, called as a program calls them, and small kernels launched through them.
 #![allow(unsafe_code, clippy::undocumented_unsafe_blocks)] // Calling C is what is tested.
 
 #[path = "driver/common.rs"]
 mod common;
+#[path = "driver/kernel.rs"]
+mod kernel;
 #[path = "driver/device.rs"]
 mod device;
 #[path = "driver/context.rs"]
@@ -17,5 +19,17 @@ mod stream;
 mod event;
 #[path = "driver/module.rs"]
 mod module;
+#[path = "driver/capture.rs"]
+mod capture;
+#[path = "driver/graph.rs"]
+mod graph;
+#[path = "driver/launch.rs"]
+mod launch;
+#[path = "driver/warp.rs"]
+mod warp;
+#[path = "driver/grid.rs"]
+mod grid;
+#[path = "driver/fault.rs"]
+mod fault;
 #[path = "driver/environment.rs"]
 mod environment;

@@ -233,6 +233,11 @@ pub unsafe extern "C" fn cuCtxSynchronize() -> u32 {
     entry(|| {
         let driver = driver()?;
         let context = driver.objects().current()?;
+        {
+            let mut captures = driver.captures();
+            captures.refuse_context(context.serial)?;
+            captures.refuse_unsafe()?;
+        }
         driver.wait_for_all(Some(context.serial));
         context.check()
     })

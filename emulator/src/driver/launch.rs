@@ -152,7 +152,7 @@ unsafe fn launch(function: Handle, shape: Shape, stream: Handle, arguments: Argu
     // SAFETY: the caller's promise.
     let params = unsafe { copy_params(&function.kernel.params, function.kernel.param_bytes, arguments) }?;
     let kernel = Arc::clone(&function.kernel);
-    driver.enqueue(&stream, &[], Work::Launch(Launch { kernel, shape, params }))?;
+    driver.submit(&stream, &[], Work::Launch(Launch { kernel, shape, params }))?;
     Ok(())
 }
 

@@ -19,7 +19,7 @@
 //! Faults of device code are sticky, as on a GPU: they are reported on stderr, and every later call in the context returns
 //! the code, until the context is destroyed (or the primary one reset or released).
 //!
-//! Locks: an entry point may hold the table of objects and take one of the others (memory, queue, counters), and holds
+//! Locks: an entry point may hold the table of objects and take one of the others (memory, captures, queue, counters), and holds
 //! nothing else while it takes the table. Nobody holds a lock while work runs or while waiting for work.
 //!
 //! In this module a `# Safety` section that says "as CUDA's" means: pointers are null or valid for what CUDA's reference
@@ -51,6 +51,8 @@ pub mod function;
 pub mod launch;
 pub mod stream;
 pub mod event;
+pub mod capture;
+pub mod graph;
 pub mod proc_address;
 pub mod unsupported;
 pub mod tools;
@@ -61,7 +63,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-/// A `CUcontext`, `CUstream`, `CUevent`, `CUmodule` or `CUfunction`: a number that looks like a pointer.
+/// A `CUcontext`, `CUstream`, `CUevent`, `CUmodule`, `CUfunction`, `CUgraph` or `CUgraphExec`: a number that looks like a pointer.
 pub type Handle = *mut c_void;
 
 /// A `CUdeviceptr`.

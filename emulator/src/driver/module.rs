@@ -87,6 +87,7 @@ impl Driver {
         if out.is_null() {
             return Err(plain(Error::INVALID_VALUE));
         }
+        self.captures().refuse_unsafe().map_err(plain)?;
         // Parsing takes a while; nothing is locked meanwhile.
         let Loaded { image, allocations, ptx_version } = self.load(text, &context)?;
         let mut objects = self.objects();
@@ -264,6 +265,7 @@ pub unsafe extern "C" fn cuModuleGetGlobal_v2(
 pub unsafe extern "C" fn cuModuleUnload(module: Handle) -> u32 {
     entry(|| {
         let driver = driver()?;
+        driver.captures().refuse_unsafe()?;
         let it = {
             let mut objects = driver.objects();
             let it = objects.modules.remove(&(module as u64)).ok_or(Error::INVALID_HANDLE)?;

@@ -4,9 +4,14 @@ use cuda_emulator::driver::{
     Handle, context::*, copy::*, device::*, event::*, host_memory::*, memory::*, stream::*, work::HostFunction,
 };
 use std::{
+    env,
     ffi::c_void,
+    process::{Command, Output},
     ptr,
-    sync::mpsc::{Receiver, Sender, channel},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        mpsc::{Receiver, Sender, channel},
+    },
     time::Duration,
 };
 
@@ -119,6 +124,12 @@ pub fn call(stream: Handle, function: impl FnOnce() + Send + 'static) {
     ok(unsafe { cuLaunchHostFunc(stream, Some(run as HostFunction), argument.cast()) });
 }
 
+/// Held by tests that read the last fault, which is one for the process.
+pub fn faults() -> MutexGuard<'static, ()> {
+    static FAULTS: Mutex<()> = Mutex::new(());
+    FAULTS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Work that holds its stream until it is released.
 pub struct Gate {
     open: Sender<()>,
@@ -146,4 +157,27 @@ impl Gate {
     pub fn open(self) {
         self.open.send(()).expect("the gate waits");
     }
+}
+
+/// Runs the ignored test `child` alone in a new process, with these variables.
+fn run(child: &str, variables: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env::current_exe().unwrap());
+    command.args([child, "--exact", "--ignored", "--nocapture", "--test-threads=1"]);
+    for (name, value) in variables {
+        command.env(format!("CUDA_EMULATOR_{name}"), value);
+    }
+    command.output().unwrap()
+}
+
+/// Runs it and says what it wrote; it has to succeed.
+#[track_caller]
+pub fn succeeds(child: &str, variables: &[(&str, &str)]) -> Output {
+    let output = run(child, variables);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("1 passed"), "{variables:?}: {text}{}", stderr(&output));
+    output
+}
+
+pub fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
 }

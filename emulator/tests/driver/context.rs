@@ -121,6 +121,7 @@ use std::ffi::CStr;
 
 #[test]
 fn a_fault_breaks_its_context_and_no_other() {
+    let _faults = faults();
     let healthy = Context::new();
     let broken = Context::new();
     let stream = non_blocking_stream();
@@ -151,6 +152,7 @@ fn a_fault_breaks_its_context_and_no_other() {
 #[test]
 fn a_reset_heals_the_primary_context() {
     let _turn = PRIMARY.lock().unwrap();
+    let _faults = faults();
     ok(unsafe { cuInit(0) });
     let context = handle(|out| unsafe { cuDevicePrimaryCtxRetain(out, 0) });
     ok(unsafe { cuCtxSetCurrent(context) });

@@ -2,39 +2,12 @@
 
 use crate::common::*;
 use cuda_emulator::driver::{context::*, copy::*, device::*, event::*, memory::*, stream::*};
-use std::{
-    env, fs,
-    process::{Command, Output},
-    ptr, thread,
-    time::Duration,
-};
-
-/// Runs the test `child` alone, with these variables.
-fn run(child: &str, variables: &[(&str, &str)]) -> Output {
-    let mut command = Command::new(env::current_exe().unwrap());
-    command.args([&format!("environment::{child}"), "--exact", "--ignored", "--nocapture", "--test-threads=1"]);
-    for (name, value) in variables {
-        command.env(format!("CUDA_EMULATOR_{name}"), value);
-    }
-    command.output().unwrap()
-}
-
-#[track_caller]
-fn succeeds(child: &str, variables: &[(&str, &str)]) -> Output {
-    let output = run(child, variables);
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && text.contains("1 passed"), "{variables:?}: {text}{}", stderr(&output));
-    output
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
+use std::{env, fs, ptr, thread, time::Duration};
 
 #[test]
 fn a_bad_setting_fails_cu_init_and_says_what_is_allowed() {
     for (name, value, choice) in [("MODE", "quick", "fast, check or stress"), ("THREADS", "0", "a number from 1")] {
-        let output = succeeds("child_init_fails", &[(name, value)]);
+        let output = succeeds("environment::child_init_fails", &[(name, value)]);
         let text = stderr(&output);
         let expected = format!("cuda-emulator: CUDA_EMULATOR_{name} is `{value}`, expected {choice}");
         assert!(text.contains(&expected), "{text}");
@@ -50,7 +23,7 @@ fn child_init_fails() {
 
 #[test]
 fn before_init_everything_says_so() {
-    succeeds("child_before_init", &[]);
+    succeeds("environment::child_before_init", &[]);
 }
 
 #[test]
@@ -69,7 +42,7 @@ fn child_before_init() {
 
 #[test]
 fn another_card_has_other_numbers() {
-    succeeds("child_rtx4090", &[("GPU", "rtx4090")]);
+    succeeds("environment::child_rtx4090", &[("GPU", "rtx4090")]);
 }
 
 #[test]
@@ -83,7 +56,7 @@ fn child_rtx4090() {
 #[test]
 fn memory_is_exact_and_ends_where_it_says() {
     for mode in ["fast", "check", "stress"] {
-        succeeds("child_memory_info", &[("MODE", mode)]);
+        succeeds("environment::child_memory_info", &[("MODE", mode)]);
     }
 }
 
@@ -120,7 +93,7 @@ fn child_memory_info() {
 
 #[test]
 fn freed_memory_is_seen_in_check_mode() {
-    succeeds("child_no_reuse", &[("MODE", "check")]);
+    succeeds("environment::child_no_reuse", &[("MODE", "check")]);
 }
 
 #[test]
@@ -139,7 +112,7 @@ fn child_no_reuse() {
 #[test]
 fn orders_hold_under_seeds_and_a_forgotten_one_shows() {
     let n_reversed = (0..12).filter(|seed| {
-        let output = succeeds("child_orders", &[("MODE", "stress"), ("SEED", &seed.to_string())]);
+        let output = succeeds("environment::child_orders", &[("MODE", "stress"), ("SEED", &seed.to_string())]);
         String::from_utf8_lossy(&output.stdout).contains("reversed")
     });
     assert!(n_reversed.count() > 0, "two streams without an event between them never changed places");
@@ -175,7 +148,7 @@ fn child_orders() {
 #[test]
 fn counters_are_written_when_the_process_ends() {
     let file = env::temp_dir().join(format!("cuda-emulator-profile-{}.json", std::process::id()));
-    succeeds("child_profile", &[("PROFILE", file.to_str().unwrap())]);
+    succeeds("environment::child_profile", &[("PROFILE", file.to_str().unwrap())]);
     let text = fs::read_to_string(&file).unwrap();
     fs::remove_file(&file).unwrap();
     assert!(text.starts_with('{') && text.trim_end().ends_with('}'), "{text}");

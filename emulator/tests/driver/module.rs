@@ -44,6 +44,22 @@ fn what_the_card_cannot_run_is_refused_with_a_reason() {
 }
 
 #[test]
+fn an_unsupported_instruction_is_named_when_the_module_is_loaded() {
+    let _context = Context::new();
+    let ptx = ".version 8.0\n.target sm_80\n.address_size 64\n.visible .entry width(.param .u64 at) {
+    .reg .b64 %rd1; .reg .b32 %r1;
+    ld.param.u64 %rd1, [at];
+    suq.width.b32 %r1, [%rd1];
+    ret;
+}\n";
+    let (code, log) = load(ptx, 500);
+    assert_eq!(code, INVALID_PTX);
+    for part in ["kernel width", "ptx line 7", "`suq.width.b32 %r1, [%rd1];`", "is not supported"] {
+        assert!(log.contains(part), "`{part}` is not in: {log}");
+    }
+}
+
+#[test]
 fn wrong_pointers_and_handles_are_errors() {
     let _context = Context::new();
     let mut out = ptr::null_mut();

@@ -1,5 +1,5 @@
 use crate::common::*;
-use cuda_emulator::driver::{Handle, context::*, copy::*, event::*, memory::*, stream::*};
+use cuda_emulator::driver::{Handle, context::*, copy::*, event::*, graph::*, memory::*, stream::*};
 use std::{
     ptr,
     sync::{
