@@ -231,6 +231,8 @@ impl Allocations {
         self.n_made += 1;
         self.live.insert(start, Allocation { region, kind, context });
         let regions = Arc::make_mut(&mut self.regions);
+        // What lies in or next to it is told of the new allocation, no longer of one that was there before.
+        regions.freed.retain(|it| it.end <= region.start || region.end <= it.start);
         let at = regions.live.partition_point(|it| it.start < start);
         regions.live.insert(at, region);
         start

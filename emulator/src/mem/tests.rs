@@ -105,6 +105,17 @@ fn a_stale_address_is_described_as_freed() {
 }
 
 #[test]
+fn an_address_behind_an_allocation_is_described_by_it_and_not_by_what_was_there_before() {
+    let mut memory = memory(true);
+    let large = memory.allocate(1000, CONTEXT).unwrap();
+    memory.free(large).unwrap();
+    let small = memory.allocate(100, CONTEXT).unwrap();
+    assert_eq!(small, large, "the address is used again");
+    let text = memory.regions().describe(small + 100);
+    assert!(text.starts_with("0 bytes after the end of allocation #1"), "{text}");
+}
+
+#[test]
 fn memory_on_its_way_out_counts_as_free_but_is_still_there() {
     let mut memory = memory(true);
     let address = memory.allocate(TOTAL, CONTEXT).unwrap();
