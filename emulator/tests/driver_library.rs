@@ -2,7 +2,12 @@
 //! safe API. It is found beside this test, where cargo leaves it.
 #![allow(unsafe_code, clippy::undocumented_unsafe_blocks)] // Loading a library and asking it for symbols is unsafe.
 
-use cudarc::driver::{CudaContext, DriverError, result, sys::cudaError_enum::*};
+use cudarc::driver::{
+    CudaContext, DriverError, result,
+    sys::{
+        self, CUgraphInstantiate_flags as Flags, CUstreamCaptureMode::*, CUstreamCaptureStatus::*, cudaError_enum::*,
+    },
+};
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
 use std::{
     env,
@@ -84,8 +89,8 @@ fn cudarc_streams_wait_for_each_other() {
     assert!(start.elapsed_ms(&end).unwrap() >= 0.0);
 }
 
-fn timed() -> cudarc::driver::sys::CUevent_flags {
-    cudarc::driver::sys::CUevent_flags::CU_EVENT_DEFAULT
+fn timed() -> sys::CUevent_flags {
+    sys::CUevent_flags::CU_EVENT_DEFAULT
 }
 
 #[test]
@@ -119,6 +124,53 @@ fn cudarc_runs_host_functions_in_order() {
     }
     stream.synchronize().unwrap();
     assert_eq!(*log.lock().unwrap(), (0..100).collect::<Vec<_>>());
+}
+
+#[test]
+fn cudarc_captures_and_launches_graphs() {
+    let context = context();
+    let stream = context.new_stream().unwrap();
+    let mut from = stream.clone_htod(&[1u32, 2, 3]).unwrap();
+    let mut to = stream.alloc_zeros::<u32>(3).unwrap();
+    // cudarc makes launches wait for events, which would be from before the capture.
+    unsafe { context.disable_event_tracking() };
+    stream.begin_capture(CU_STREAM_CAPTURE_MODE_THREAD_LOCAL).unwrap();
+    assert_eq!(stream.capture_status().unwrap(), CU_STREAM_CAPTURE_STATUS_ACTIVE);
+    stream.memcpy_dtod(&from, &mut to).unwrap();
+    stream.memset_zeros(&mut from).unwrap();
+    let graph = stream.end_capture(Flags::CUDA_GRAPH_INSTANTIATE_FLAG_AUTO_FREE_ON_LAUNCH).unwrap().unwrap();
+    assert_eq!(stream.capture_status().unwrap(), CU_STREAM_CAPTURE_STATUS_NONE);
+    let mut n_nodes = 0;
+    let counted = unsafe { sys::cuGraphGetNodes(graph.cu_graph(), std::ptr::null_mut(), &mut n_nodes) };
+    assert_eq!((counted, n_nodes), (CUDA_SUCCESS, 2));
+    graph.upload().unwrap();
+    assert_eq!(stream.clone_dtoh(&to).unwrap(), [0; 3], "a capture does not run");
+    for round in 1..4 {
+        stream.memcpy_htod(&[round; 3], &mut from).unwrap();
+        graph.launch().unwrap();
+        assert_eq!(stream.clone_dtoh(&to).unwrap(), [round; 3]);
+        assert_eq!(stream.clone_dtoh(&from).unwrap(), [0; 3]);
+    }
+}
+
+#[test]
+fn cudarc_gets_the_errors_of_a_capture() {
+    let context = context();
+    let stream = context.new_stream().unwrap();
+    let event = context.new_event(None).unwrap();
+    let no_flags = Flags(0);
+    stream.begin_capture(CU_STREAM_CAPTURE_MODE_THREAD_LOCAL).unwrap();
+    event.record(&stream).unwrap();
+    assert_eq!(event.try_is_complete(), Err(DriverError(CUDA_ERROR_CAPTURED_EVENT)));
+    assert_eq!(stream.capture_status().unwrap(), CU_STREAM_CAPTURE_STATUS_INVALIDATED);
+    assert_eq!(stream.end_capture(no_flags).err(), Some(DriverError(CUDA_ERROR_STREAM_CAPTURE_INVALIDATED)));
+    stream.begin_capture(CU_STREAM_CAPTURE_MODE_THREAD_LOCAL).unwrap();
+    let launched_by_the_device =
+        Flags::CUDA_GRAPH_INSTANTIATE_FLAG_AUTO_FREE_ON_LAUNCH | Flags::CUDA_GRAPH_INSTANTIATE_FLAG_DEVICE_LAUNCH;
+    assert_eq!(stream.end_capture(launched_by_the_device).err(), Some(DriverError(CUDA_ERROR_INVALID_VALUE)));
+    stream.begin_capture(CU_STREAM_CAPTURE_MODE_THREAD_LOCAL).unwrap();
+    stream.end_capture(no_flags).unwrap().unwrap().launch().unwrap();
+    stream.synchronize().unwrap();
 }
 
 #[test]

@@ -95,14 +95,18 @@ fn address(symbol: &str, version: i32) -> Option<usize> {
 
 #[test]
 fn entry_points_are_found_by_name_and_version() {
-    use cuda_emulator::driver::{context, memory};
+    use cuda_emulator::driver::{context, graph, memory};
     let is = |found: Option<usize>, function: *const ()| assert_eq!(found, Some(function as usize));
     is(address("cuMemAlloc", 12000), memory::cuMemAlloc_v2 as *const ());
     is(address("cuCtxCreate", 12000), context::cuCtxCreate_v3 as *const ());
     is(address("cuCtxCreate", 12080), context::cuCtxCreate_v4 as *const ());
     // Version 2 of it exists and is not implemented.
     is(address("cuCtxSynchronize", 13000), context::cuCtxSynchronize as *const ());
-    assert!(address("cuGraphLaunch", 13000).is_some());
+    is(address("cuStreamGetCaptureInfo", 12000), graph::cuStreamGetCaptureInfo_v2 as *const ());
+    is(address("cuStreamGetCaptureInfo", 12030), graph::cuStreamGetCaptureInfo_v3 as *const ());
+    is(address("cuGraphInstantiate", 11040), graph::cuGraphInstantiate_v2 as *const ());
+    is(address("cuGraphInstantiate", 12000), graph::cuGraphInstantiateWithFlags as *const ());
+    assert!(address("cuGraphClone", 13000).is_some(), "it exists and is not implemented");
     assert_eq!(address("cuNothing", 13000), None);
 }
 
