@@ -122,16 +122,24 @@ fn a_context_that_fills_up() {
     );
 }
 
-/// Only where there is no GPU.
+/// Who asks for a GPU gets one or an error, never the emulator.
 #[test]
 fn a_gpu_that_is_not_there() {
-    let run = gale(&["doctor", "--device", "cuda"]);
-    if run.status != 0 {
-        run.expect_error(&["GPU"]);
-        gale(&["generate", "-m", &golden(MODEL), "-p", "Hello", "--device", "cuda"])
-            .expect_error(&["--device emulator"]);
+    let generate = |device: &str| {
+        let model = golden(MODEL);
+        gale(&["generate", "-m", &model, "--ids", "1", "--print-ids", "-n", "1", "--no-graph", "--device", device])
+    };
+    generate("cuda:99").expect_error(&["GPU"]);
+    let doctor = gale(&["doctor", "--device", "cuda"]);
+    if doctor.status == 0 {
+        assert_eq!(generate("cuda").status, 0); // there is one
+    } else {
+        assert!(
+            doctor.stderr.starts_with("error: no usable CUDA GPU") && doctor.stderr.lines().count() == 1,
+            "{doctor:?}"
+        );
+        generate("cuda").expect_error(&["no usable CUDA GPU", "--device emulator"]);
     }
-    gale(&["doctor", "--device", "cuda:99"]).expect_error(&["GPU"]);
 }
 
 /// The plan shows what takes the room.
