@@ -13,6 +13,10 @@ pub enum Error {
     #[error("cannot read {}: {reason}", path.display())]
     Read { path: PathBuf, reason: String },
 
+    /// A file that we cannot write.
+    #[error("cannot write {}: {reason}", path.display())]
+    Write { path: PathBuf, reason: String },
+
     /// A file whose content breaks the rules of its own format.
     #[error("{}: {problem}", path.display())]
     Malformed { path: PathBuf, problem: String },

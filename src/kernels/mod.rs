@@ -1,6 +1,7 @@
 //! The launchers: shape asserts, grid and cost of each kernel, one file an operation.
 //!
-//! Each has `launch`, on the grid that is fast, and `launch_grid`, on any: the result is the same, bit for bit.
+//! Each has `launch`, on the grid that is fast, and `launch_grid`, on any row of blocks (or plane, if its own grid is
+//! one): the result is the same, bit for bit.
 //! `bytes` and `flops` are what the launch needs at the least: every input read once, every output written once,
 //! and the arithmetic of the formula, so that time can be judged against the card's limits.
 

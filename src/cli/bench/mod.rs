@@ -1,0 +1,159 @@
+mod report;
+mod sample;
+
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum, value_parser};
+use gale::config::Config;
+use gale::device::Device;
+use gale::plan::{Group, Plan};
+use gale::ring::{Position, Ring};
+use gale::session::Options;
+
+use super::bandwidth;
+use super::model::Model;
+use super::options::{ModelDir, Running};
+use super::say;
+use report::Report;
+use sample::{Samples, measure};
+
+/// Measures prompt processing (pp) and text generation (tg), as llama-bench does
+///
+/// Tokenising and sampling are not part of it. For generation it also shows the time of single tokens, and the bytes of
+/// weights and cache read per second, beside what a plain copy moves on the same device in the same run.
+#[derive(Args)]
+#[command(after_long_help = EXAMPLES)]
+pub struct Bench {
+    #[command(flatten)]
+    model: ModelDir,
+
+    /// Tokens of the prompt; 0 leaves this test out [default: 512, on the emulator 16]
+    #[arg(short = 'p', long, value_name = "TOKENS")]
+    n_prompt: Option<u32>,
+
+    /// Tokens to generate, one by one; 0 leaves this test out [default: 128, on the emulator 4]
+    #[arg(short = 'n', long, value_name = "TOKENS")]
+    n_gen: Option<u32>,
+
+    /// Tokens that are in the cache before either test
+    #[arg(short = 'd', long, value_name = "TOKENS", default_value_t = 0)]
+    depth: u32,
+
+    /// Times that each test runs [default: 5, on the emulator 2]
+    #[arg(short = 'r', long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
+    repetitions: Option<u32>,
+
+    /// How to print the results
+    #[arg(short = 'o', long, value_enum, default_value_t = Format::Md)]
+    output: Format,
+
+    #[command(flatten)]
+    running: Running,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Format {
+    /// A table in Markdown
+    Md,
+    /// A list with one object a test
+    Json,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  gale bench -m Mistral-7B-v0.1                        pp512 and tg128, five times each
+  gale bench -m Mistral-7B-v0.1 -p 0 -n 64 -d 16384    generation only, deep in a sequence
+  gale bench -m Mistral-7B-v0.1 -o json > bench.json";
+
+/// What was asked for, with the defaults of the device.
+struct Workload {
+    n_prompt: u32,
+    n_gen: u32,
+    depth: u32,
+    repetitions: u32,
+}
+
+impl Bench {
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        if (self.n_prompt, self.n_gen) == (Some(0), Some(0)) {
+            anyhow::bail!("-p, -n: expected something to measure, found 0 of both");
+        }
+        let model = Model::open(&self.model.dir)?;
+        let dir = model.dir.clone();
+        model.plan(&self.running.options())?;
+        let device = Device::open(self.running.on.device)?;
+        let copy_bytes_per_s = bandwidth::of_copy(&device)?; // before the model takes the room
+        let is_emulator = device.is_emulator();
+        if is_emulator {
+            say("gale: emulator: counts for nothing as a GPU speed");
+        }
+        let work = self.workload(is_emulator);
+        let options = self.options(&model.config, &work);
+        let (device, mut session) = model.load(self.running.on.device, options)?;
+
+        let prefill =
+            (work.n_prompt > 0).then(|| measure(&device, &mut session, &work, sample::prefill)).transpose()?;
+        let decode = (work.n_gen > 0).then(|| measure(&device, &mut session, &work, sample::decode)).transpose()?;
+        let report = Report {
+            model: dir,
+            device: &device,
+            plan: session.memory(),
+            copy_bytes_per_s,
+            bytes_per_token: bytes_per_token(session.config(), session.memory(), &work),
+            tests: tests(&work, prefill, decode),
+            depth: work.depth,
+        };
+        match self.output {
+            Format::Md => report.print_table()?,
+            Format::Json => report.print_json()?,
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn workload(&self, is_emulator: bool) -> Workload {
+        let (n_prompt, n_gen, repetitions) = if is_emulator { (16, 4, 2) } else { (512, 128, 5) };
+        Workload {
+            n_prompt: self.n_prompt.unwrap_or(n_prompt),
+            n_gen: self.n_gen.unwrap_or(n_gen),
+            depth: self.depth,
+            repetitions: self.repetitions.unwrap_or(repetitions),
+        }
+    }
+
+    /// Without a window, the context is what the tests need if nothing else is asked for.
+    fn options(&self, config: &Config, work: &Workload) -> Options {
+        let needed = work.depth.saturating_add(work.n_prompt.max(work.n_gen));
+        let options = self.running.options();
+        let context = options.context.or(config.window.is_none().then_some(needed));
+        Options { context, ..options }
+    }
+}
+
+/// One line of the result.
+struct Test {
+    kind: &'static str,
+    n_tokens: u32,
+    samples: Samples,
+}
+
+fn tests(work: &Workload, prefill: Option<Samples>, decode: Option<Samples>) -> Vec<Test> {
+    let test = |kind, n_tokens, samples: Option<Samples>| samples.map(|samples| Test { kind, n_tokens, samples });
+    [test("pp", work.n_prompt, prefill), test("tg", work.n_gen, decode)].into_iter().flatten().collect()
+}
+
+/// What generating one token reads at the least: all weights, of the embedding only one row unless it is the output
+/// projection too, and the keys and values in the window; the mean over the tokens generated.
+fn bytes_per_token(config: &Config, plan: &Plan, work: &Workload) -> f64 {
+    let embedding = plan.buffer("embedding");
+    let unread =
+        if config.tie_embeddings { 0 } else { embedding.bytes() - embedding.bytes() / embedding.shape[0] as u64 };
+    let weights = plan.group_bytes(Group::Weights) - unread;
+
+    let n_slots = plan.buffer("layers.0.k_ring").shape[0] as u32;
+    let ring = Ring::new(config.window, n_slots);
+    let bytes_per_slot = plan.group_bytes(Group::Cache) / u64::from(n_slots);
+    let positions = u64::from(work.depth)..u64::from(work.depth) + u64::from(work.n_gen.max(1));
+    let n_positions = (positions.end - positions.start) as f64;
+    let n_seen: u64 = positions.map(|position| u64::from(ring.n_visible(Position(position)))).sum();
+    weights as f64 + bytes_per_slot as f64 * n_seen as f64 / n_positions
+}

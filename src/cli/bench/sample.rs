@@ -1,0 +1,111 @@
+//! Runs the tests and keeps the times.
+
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use gale::device::Device;
+use gale::error::Result;
+use gale::session::Session;
+
+use super::Workload;
+
+/// The times of a test's repetitions.
+pub struct Samples {
+    /// Of all tokens together, one a repetition.
+    pub totals: Vec<Duration>,
+    /// Of each token, where tokens come one by one, shortest first.
+    pub tokens: Vec<Duration>,
+}
+
+/// The time of each step of one repetition.
+type Steps = Vec<Duration>;
+
+/// Repeats a test on a session that holds `depth` tokens. A GPU runs it once before, to be warm.
+pub fn measure(
+    device: &Device,
+    session: &mut Session,
+    work: &Workload,
+    test: fn(&Device, &mut Session, &Workload) -> Result<Steps>,
+) -> Result<Samples> {
+    let n_warm_up = if device.is_emulator() { 0 } else { 1 };
+    let mut samples = Samples { totals: vec![], tokens: vec![] };
+    for repetition in 0..n_warm_up + work.repetitions {
+        session.reset()?;
+        if work.depth > 0 {
+            feed(session, work.depth)?;
+        }
+        device.synchronize()?;
+        let steps = test(device, session, work)?;
+        if repetition >= n_warm_up {
+            samples.totals.push(steps.iter().sum());
+            samples.tokens.extend(steps);
+        }
+    }
+    samples.tokens.sort();
+    Ok(samples)
+}
+
+/// One step: the prompt.
+pub fn prefill(device: &Device, session: &mut Session, work: &Workload) -> Result<Steps> {
+    let start = Instant::now();
+    feed(session, work.n_prompt)?;
+    device.synchronize()?;
+    Ok(vec![start.elapsed()])
+}
+
+/// A step a token. Each is the likeliest one after the last, so that the host waits as it does when it generates.
+pub fn decode(_: &Device, session: &mut Session, work: &Workload) -> Result<Steps> {
+    let mut id = 0;
+    let mut start = Instant::now();
+    (0..work.n_gen)
+        .map(|_| {
+            session.decode(id)?;
+            id = session.greedy()?;
+            let end = Instant::now();
+            Ok(end - std::mem::replace(&mut start, end))
+        })
+        .collect()
+}
+
+/// Tokens that differ from one another.
+fn feed(session: &mut Session, n_tokens: u32) -> Result<()> {
+    let vocab_size = session.config().vocab_size;
+    let ids: Vec<u32> = (0..n_tokens).map(|i| i.wrapping_mul(7919) % vocab_size).collect();
+    session.prefill(&ids, &mut |_| ControlFlow::Continue(()))
+}
+
+impl Samples {
+    /// Tokens a second, one a repetition.
+    pub fn rates(&self, n_tokens: u32) -> Vec<f64> {
+        self.totals.iter().map(|total| f64::from(n_tokens) / total.as_secs_f64()).collect()
+    }
+
+    /// The time that a share of the tokens does not exceed.
+    pub fn percentile(&self, share: f64) -> Duration {
+        let rank = (share * self.tokens.len() as f64).ceil() as usize;
+        self.tokens[rank.clamp(1, self.tokens.len()) - 1]
+    }
+}
+
+/// Mean and sample standard deviation, 0 for a single one.
+pub fn mean_and_deviation(samples: &[f64]) -> (f64, f64) {
+    let n = samples.len() as f64;
+    let mean = samples.iter().sum::<f64>() / n;
+    let squares: f64 = samples.iter().map(|it| (it - mean).powi(2)).sum();
+    (mean, (squares / (n - 1.0).max(1.0)).sqrt())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_those_of_the_textbook() {
+        assert_eq!(mean_and_deviation(&[2.0, 4.0, 6.0]), (4.0, 2.0));
+        assert_eq!(mean_and_deviation(&[5.0]), (5.0, 0.0));
+        let tokens = (1..=100).map(Duration::from_millis).collect();
+        let samples = Samples { totals: vec![Duration::from_millis(500)], tokens };
+        assert_eq!([0.5, 0.99, 1.0].map(|share| samples.percentile(share).as_millis()), [50, 99, 100]);
+        assert_eq!(samples.rates(8), [16.0]);
+    }
+}

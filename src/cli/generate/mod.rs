@@ -1,0 +1,224 @@
+mod output;
+mod sampling;
+mod stop;
+mod timing;
+
+use std::ffi::OsString;
+use std::io::Read;
+use std::ops::ControlFlow;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context, bail};
+use clap::{ArgGroup, Args, value_parser};
+use gale::prompt::{ChatTemplate, Message};
+use gale::sampler::Sampler;
+use gale::session::Session;
+use gale::tokenizer::{TextStream, Tokenizer};
+use signal_hook::consts::SIGINT;
+
+use super::model::Model;
+use super::options::{Ids, ModelDir, Running, utf8};
+use super::progress::Progress;
+use super::say;
+use output::Output;
+use sampling::SamplingArgs;
+use stop::StopFilter;
+use timing::Timing;
+
+/// Writes on from a prompt, or answers it with --chat
+///
+/// The text goes to stdout as it is generated. On stderr: progress, and in the end a line of figures.
+#[derive(Args)]
+#[command(
+    after_long_help = EXAMPLES,
+    group(ArgGroup::new("input").required(true).args(["prompt", "ids"])),
+)]
+pub struct Generate {
+    #[command(flatten)]
+    model: ModelDir,
+
+    /// The prompt, as UTF-8. `-` reads it from stdin, without the newline at its end
+    #[arg(short = 'p', long, value_name = "TEXT", allow_hyphen_values = true)]
+    prompt: Option<OsString>,
+
+    /// The prompt as token ids: nothing is added to them, no BOS either
+    #[arg(long, value_name = "1,2,3")]
+    ids: Option<Ids>,
+
+    /// Generate this many tokens at the most
+    #[arg(short = 'n', long, value_name = "TOKENS", default_value_t = 256, value_parser = value_parser!(u32).range(1..))]
+    max_tokens: u32,
+
+    /// Ask an instruct model: put the prompt through the chat template of its directory
+    #[arg(long, conflicts_with = "ids")]
+    chat: bool,
+
+    /// With --chat: what the model is told before the prompt [default: what the template says]
+    #[arg(long, value_name = "TEXT", requires = "chat")]
+    system: Option<String>,
+
+    #[command(flatten)]
+    sampling: SamplingArgs,
+
+    /// End where this text appears, without showing it. May be given several times
+    #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    stop: Vec<String>,
+
+    /// Go on after the model's end-of-sequence token
+    #[arg(long)]
+    ignore_eos: bool,
+
+    /// Print token ids, separated by commas, instead of text; without the end-of-sequence token, if that ends them
+    #[arg(long, conflicts_with = "stop")]
+    print_ids: bool,
+
+    #[command(flatten)]
+    running: Running,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  gale generate -m Mistral-7B-v0.1 -p 'The capital of France is' -n 32 --greedy
+  gale generate -m Mistral-7B-Instruct-v0.3 --chat -p 'Why is the sky blue?' --system 'Be brief.'
+  gale generate -m MODEL -p - --temperature 0.6 --min-p 0.05 --seed 7 < prompt.txt
+  gale generate -m MODEL -p 'Q: 6 x 7? A:' --stop 'Q:'
+  gale generate -m MODEL --ids 1,415,5565 --print-ids --greedy --ignore-eos -n 100    needs no tokenizer";
+
+/// The status of a program that Ctrl-C ended.
+const INTERRUPTED: u8 = 130;
+
+impl Generate {
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        let mut sampler = Sampler::new(self.sampling.sampling()?)?;
+        let model = Model::open(&self.model.dir)?;
+        let tokenizer = self.needs_tokenizer().map(|what| model.tokenizer(what)).transpose()?;
+        let prompt = self.prompt_ids(&model, tokenizer.as_ref())?;
+        let mut output = self.output(tokenizer.as_ref(), &prompt)?;
+        let (_device, mut session) = model.load(self.running.on.device, self.running.options())?;
+
+        let interrupted = Arc::new(AtomicBool::new(false));
+        signal_hook::flag::register_conditional_shutdown(SIGINT, INTERRUPTED.into(), interrupted.clone())
+            .and_then(|_| signal_hook::flag::register(SIGINT, interrupted.clone()))
+            .context("cannot handle Ctrl-C")?; // the second one ends the program at once
+        let mut timing = Timing::start(prompt.len());
+        self.generate(&mut session, &mut sampler, prompt, &mut output, &mut timing, &interrupted)?;
+
+        let seed = if sampler.sampling().temperature == 0.0 {
+            String::new()
+        } else {
+            format!("; --seed {}", sampler.sampling().seed)
+        };
+        say(format_args!("{timing}{seed}"));
+        Ok(if interrupted.load(Ordering::Relaxed) { INTERRUPTED.into() } else { ExitCode::SUCCESS })
+    }
+
+    /// Feeds the prompt, then each chosen token; the last one is not fed.
+    fn generate(
+        &self,
+        session: &mut Session,
+        sampler: &mut Sampler,
+        prompt: Vec<u32>,
+        output: &mut Output,
+        timing: &mut Timing,
+        interrupted: &AtomicBool,
+    ) -> anyhow::Result<()> {
+        let is_interrupted = || interrupted.load(Ordering::Relaxed);
+        prefill(session, &prompt, &is_interrupted)?;
+        let (mut history, mut stopped) = (prompt, false);
+        for n_left in (0..self.max_tokens).rev() {
+            if is_interrupted() {
+                break;
+            }
+            let id = next(session, sampler, &history)?;
+            timing.token();
+            if !self.ignore_eos && session.config().eos_ids.contains(&id) {
+                break;
+            }
+            stopped = output.push(id)?;
+            if stopped || n_left == 0 {
+                break;
+            }
+            history.push(id);
+            session.decode(id)?;
+        }
+        output.finish(stopped)
+    }
+
+    /// What a tokenizer is for, if it is needed at all.
+    fn needs_tokenizer(&self) -> Option<&'static str> {
+        match (&self.ids, self.print_ids) {
+            (None, _) => Some("a prompt of text"),
+            (Some(_), false) => Some("text as output"),
+            (Some(_), true) => None,
+        }
+    }
+
+    fn prompt_ids(&self, model: &Model, tokenizer: Option<&Tokenizer>) -> anyhow::Result<Vec<u32>> {
+        let (text, tokenizer) = match (&self.prompt, tokenizer, &self.ids) {
+            (_, _, Some(Ids(ids))) => return Ok(ids.clone()),
+            (Some(text), Some(tokenizer), None) => (prompt_text(text)?, tokenizer),
+            _ => unreachable!("clap asks for -p or --ids, and -p loads the tokenizer"),
+        };
+        if text.is_empty() {
+            bail!("-p: expected a prompt, found an empty text; to start from nothing, give the id of BOS to --ids");
+        }
+        if !self.chat {
+            return Ok(tokenizer.encode(&text, true)?);
+        }
+        let Some(template) = ChatTemplate::load(&model.dir)? else {
+            bail!("{}: it holds no chat template: leave out --chat, or take an instruct model", model.dir.display());
+        };
+        let system = self.system.iter().map(|text| Message::new("system", text));
+        let messages: Vec<Message> = system.chain([Message::new("user", &text)]).collect();
+        Ok(tokenizer.encode(&template.render(&messages, true)?, false)?)
+    }
+
+    fn output<'a>(&self, tokenizer: Option<&'a Tokenizer>, prompt: &[u32]) -> anyhow::Result<Output<'a>> {
+        match tokenizer {
+            Some(tokenizer) if !self.print_ids => {
+                // An answer is a text of its own, anything else goes on from the prompt.
+                let stream = if self.chat { TextStream::new(tokenizer) } else { TextStream::after(tokenizer, prompt)? };
+                Ok(Output::Text { stream, stop: StopFilter::new(self.stop.clone()) })
+            }
+            _ => Ok(Output::Ids { n_written: 0 }),
+        }
+    }
+}
+
+fn prompt_text(option: &OsString) -> anyhow::Result<String> {
+    if option != "-" {
+        return utf8("-p", option.clone());
+    }
+    let mut bytes = vec![];
+    std::io::stdin().read_to_end(&mut bytes).context("cannot read the prompt from stdin")?;
+    let mut text = String::from_utf8(bytes)
+        .map_err(|error| anyhow::anyhow!("stdin: expected UTF-8, found other bytes: {}", error.utf8_error()))?;
+    if text.ends_with('\n') {
+        text.pop();
+    }
+    Ok(text)
+}
+
+fn prefill(session: &mut Session, prompt: &[u32], is_interrupted: &dyn Fn() -> bool) -> anyhow::Result<()> {
+    let progress = Progress::of_tokens("reading the prompt", prompt.len());
+    let done = session.prefill(prompt, &mut |n_done| {
+        progress.set(n_done as u64, prompt.len() as u64);
+        if is_interrupted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    if !is_interrupted() {
+        done?;
+        progress.finish();
+    }
+    Ok(())
+}
+
+/// The token after the last row; the logits stay on the device if the largest is all that is asked for.
+fn next(session: &Session, sampler: &mut Sampler, history: &[u32]) -> gale::error::Result<u32> {
+    if sampler.sampling().is_argmax() {
+        session.greedy()
+    } else {
+        sampler.sample(&mut session.logits()?, history, session.position())
+    }
+}
