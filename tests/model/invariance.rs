@@ -40,38 +40,3 @@ fn continuing_and_using_again_change_nothing() {
         }
     }
 }
-
-/// Far past ten windows, device memory does not move.
-#[test]
-fn memory_stays_constant_past_ten_windows() {
-    let model = golden::dir().join("synth/mis_w8_1layer");
-    let mut session = run::session(&model, Options::default());
-    session.decode(1).unwrap();
-    session.decode(1).unwrap();
-    let device = run::device();
-    let (allocated, free) = (device.allocated_bytes(), device.memory_info().unwrap().0);
-    let window = session.config().window.unwrap();
-    let mut token = 1;
-    for _ in 0..12 * window {
-        session.decode(token).unwrap();
-        token = session.greedy().unwrap();
-        assert_eq!(device.allocated_bytes(), allocated);
-    }
-    assert_eq!(device.memory_info().unwrap().0, free);
-    assert_eq!(session.position().0, u64::from(12 * window + 2));
-}
-
-/// The plan is what the device gives, to the byte.
-#[test]
-fn the_plan_is_what_is_allocated() {
-    for model in golden::models() {
-        let device = run::device();
-        let (allocated, free) = (device.allocated_bytes(), device.memory_info().unwrap().0);
-        let session = run::session(&model, Options::default());
-        let planned = session.memory().total_bytes();
-        assert_eq!((device.allocated_bytes() - allocated) as u64, planned);
-        if device.is_emulator() {
-            assert_eq!((free - device.memory_info().unwrap().0) as u64, planned);
-        }
-    }
-}
