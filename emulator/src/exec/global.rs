@@ -1,7 +1,8 @@
 //! Global memory: loads and stores of a warp.
 //!
-//! Three ways, from fast to slow: all lanes read neighbouring elements (one bounds check, one copy that also turns
-//! vectors into planes), all lanes read the same address, and each lane for itself. The bounds of the last allocation that
+//! Four ways, from fast to slow: all lanes read neighbouring elements (one bounds check, one copy that also turns
+//! vectors into planes), all lanes read the same address, each group of eight lanes reads neighbours, and each lane for
+//! itself. The bounds of the last allocation that
 //! an instruction touched are kept beside it, since an instruction mostly walks one buffer.
 
 #![allow(unsafe_code)]
@@ -85,23 +86,36 @@ macro_rules! by_fast_shape {
 }
 pub(crate) use by_fast_shape;
 
-/// Lane `l` is at `base + l * stride`?
-#[inline(always)]
-fn is_contiguous(addresses: &[u64; 32], stride: u64) -> bool {
-    let mut difference = 0;
-    for (lane, address) in addresses.iter().enumerate() {
-        difference |= address ^ addresses[0].wrapping_add(stride * lane as u64);
-    }
-    difference == 0
+/// Lanes of a group that may read its own run of neighbours: with 16 bytes a lane, a 128-byte line.
+const GROUP: usize = 8;
+
+/// How the addresses of 32 lanes lie.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Pattern {
+    /// Lane `l` is at `base + l * stride`.
+    Contiguous,
+    /// All at one address.
+    Uniform,
+    /// Contiguous in each group of eight lanes.
+    Grouped,
+    Scattered,
 }
 
+/// Finds the pattern of addresses that are `stride` bytes apart when they are neighbours.
 #[inline(always)]
-fn is_uniform(addresses: &[u64; 32]) -> bool {
-    let mut difference = 0;
-    for address in addresses {
-        difference |= address ^ addresses[0];
+pub fn pattern(addresses: &[u64; 32], stride: u64) -> Pattern {
+    let (mut off_line, mut off_base, mut off_group) = (0, 0, 0);
+    for lane in 0..32 {
+        off_line |= addresses[lane] ^ addresses[0].wrapping_add(stride * lane as u64);
+        off_base |= addresses[lane] ^ addresses[0];
+        off_group |= addresses[lane] ^ addresses[lane / GROUP * GROUP].wrapping_add(stride * (lane % GROUP) as u64);
     }
-    difference == 0
+    match () {
+        _ if off_line == 0 => Pattern::Contiguous,
+        _ if off_base == 0 => Pattern::Uniform,
+        _ if off_group == 0 => Pattern::Grouped,
+        _ => Pattern::Scattered,
+    }
 }
 
 /// The host address of `bytes` bytes at a device address, if they are all inside one live allocation.
@@ -145,7 +159,7 @@ pub fn store(context: &mut Context, registers: &Registers, mask: &Mask, inst: &I
     store_lanes(context, registers, mask, inst, pc)
 }
 
-/// All lanes, from neighbouring places or from one; false if that is not how it is.
+/// All lanes, when their addresses have a pattern; false when they have none.
 #[inline(always)]
 fn load_together<E: Element, const N: usize>(
     context: &mut Context,
@@ -156,17 +170,21 @@ fn load_together<E: Element, const N: usize>(
     let size = (size_of::<E>() * N) as u64;
     let addresses = &registers.doubles[usize::from(inst.s[0])].0;
     let base = addresses[0].wrapping_add(inst.imm as i64 as u64);
-    let n_lanes = match () {
-        _ if !base.is_multiple_of(size) => return false,
-        _ if is_contiguous(addresses, size) => 32,
-        _ if is_uniform(addresses) => 1,
-        _ => return false,
+    if !base.is_multiple_of(size) {
+        return false;
+    }
+    let pattern = pattern(addresses, size);
+    let n_lanes = match pattern {
+        Pattern::Contiguous => 32,
+        Pattern::Uniform => 1,
+        Pattern::Grouped => return load_groups::<E, N>(context, registers, inst, pc),
+        Pattern::Scattered => return false,
     };
     let Some(host) = locate(context, pc, base, n_lanes * size) else { return false };
     context.count_contiguous(base, n_lanes * size);
     let from = host as *const E;
     for (k, &slot) in inst.d[..N].iter().enumerate() {
-        let plane = if n_lanes == 32 {
+        let plane = if pattern == Pattern::Contiguous {
             // SAFETY: `locate` found all 32 * N elements inside one live allocation; the address is aligned.
             E::Register::collect(|lane| unsafe { from.add(lane * N + k).read() }.widen())
         } else {
@@ -174,6 +192,37 @@ fn load_together<E: Element, const N: usize>(
             let value = unsafe { from.add(k).read() }.widen();
             E::Register::collect(|_| value)
         };
+        E::Register::write(registers, slot, plane, &Mask::ALL);
+    }
+    true
+}
+
+/// All lanes, each group of eight from neighbouring places.
+#[inline(always)]
+fn load_groups<E: Element, const N: usize>(
+    context: &mut Context,
+    registers: &mut Registers,
+    inst: &Inst,
+    pc: u32,
+) -> bool {
+    let size = (size_of::<E>() * N) as u64;
+    let mut from = [std::ptr::null::<E>(); 32 / GROUP];
+    let mut bases = [0; 32 / GROUP];
+    for group in 0..32 / GROUP {
+        let lane = group * GROUP;
+        let base = registers.doubles[usize::from(inst.s[0])].0[lane].wrapping_add(inst.imm as i64 as u64);
+        if !base.is_multiple_of(size) {
+            return false;
+        }
+        let Some(host) = locate(context, pc, base, GROUP as u64 * size) else { return false };
+        (from[group], bases[group]) = (host as *const E, base);
+    }
+    context.count_groups(&bases, GROUP as u64 * size);
+    for (k, &slot) in inst.d[..N].iter().enumerate() {
+        let plane = E::Register::collect(|lane| {
+            // SAFETY: `locate` found the group's 8 * N elements inside one live allocation; the address is aligned.
+            unsafe { from[lane / GROUP].add(lane % GROUP * N + k).read() }.widen()
+        });
         E::Register::write(registers, slot, plane, &Mask::ALL);
     }
     true
@@ -190,7 +239,7 @@ fn store_together<E: Element, const N: usize>(
     let size = (size_of::<E>() * N) as u64;
     let addresses = &registers.doubles[usize::from(inst.s[0])].0;
     let base = addresses[0].wrapping_add(inst.imm as i64 as u64);
-    if !base.is_multiple_of(size) || !is_contiguous(addresses, size) {
+    if !base.is_multiple_of(size) || pattern(addresses, size) != Pattern::Contiguous {
         return false;
     }
     let Some(host) = locate(context, pc, base, 32 * size) else { return false };

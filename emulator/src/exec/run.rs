@@ -57,6 +57,14 @@ impl Context<'_> {
             self.counters.count_contiguous(address, bytes);
         }
     }
+
+    /// A warp touched `bytes` bytes of global memory in a row at each of these addresses.
+    #[inline(always)]
+    pub fn count_groups(&mut self, addresses: &[u64; 4], bytes: u64) {
+        if self.check {
+            self.counters.count_scattered(&mut addresses.clone(), bytes);
+        }
+    }
 }
 
 /// A barrier that a warp has arrived at; its `pc` is already behind it.

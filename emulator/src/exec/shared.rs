@@ -75,6 +75,17 @@ fn contiguous(mask: &Mask, addresses: &[u32; 32], size: usize, n_shared: usize) 
     is_whole.then(|| start..start + 32 * size)
 }
 
+/// The places of 32 elements of `size` bytes when all lanes run and each place is aligned and inside.
+#[inline(always)]
+fn all_inside(mask: &Mask, addresses: &[u32; 32], size: usize, n_shared: usize) -> bool {
+    let (mut bits, mut last) = (0, 0);
+    for &address in addresses {
+        bits |= address;
+        last = last.max(address);
+    }
+    mask.bits == !0 && bits as usize & (size - 1) == 0 && last as usize + size <= n_shared
+}
+
 /// The place of one element, checked.
 #[inline(always)]
 fn place(address: u32, size: usize, lane: usize, n_shared: usize, is_write: bool) -> Result<usize, Box<Trouble>> {
@@ -89,7 +100,7 @@ fn place(address: u32, size: usize, lane: usize, n_shared: usize, is_write: bool
     Err(Trouble::access(kind, lane, "shared", is_write, u64::from(address), size))
 }
 
-/// All lanes, from neighbouring places; false if that is not how it is.
+/// All lanes at once; false if one is missing or wrong.
 #[inline(always)]
 fn load_together<E: Bytes, const N: usize>(
     context: &Context,
@@ -99,10 +110,21 @@ fn load_together<E: Bytes, const N: usize>(
     addresses: &[u32; 32],
 ) -> bool {
     let (width, size) = (size_of::<E>(), size_of::<E>() * N);
-    let Some(range) = contiguous(mask, addresses, size, context.shared.len()) else { return false };
-    let bytes = &context.shared[range];
+    if !all_inside(mask, addresses, size, context.shared.len()) {
+        return false;
+    }
+    if let Some(range) = contiguous(mask, addresses, size, context.shared.len()) {
+        let bytes = &context.shared[range];
+        for (k, &slot) in inst.d[..N].iter().enumerate() {
+            let plane = E::Register::collect(|lane| E::from_slice(&bytes[(lane * N + k) * width..][..width]).widen());
+            E::Register::write(registers, slot, plane, &Mask::ALL);
+        }
+        return true;
+    }
+    let shared = &context.shared[..];
     for (k, &slot) in inst.d[..N].iter().enumerate() {
-        let plane = E::Register::collect(|lane| E::from_slice(&bytes[(lane * N + k) * width..][..width]).widen());
+        let at = |lane: usize| addresses[lane] as usize + k * width;
+        let plane = E::Register::collect(|lane| E::from_slice(&shared[at(lane)..at(lane) + width]).widen());
         E::Register::write(registers, slot, plane, &Mask::ALL);
     }
     true
