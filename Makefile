@@ -24,6 +24,7 @@ demo: build model
 	$(BUILD)/gale generate -m $(model) --chat -p 'What is the capital of France?' --greedy -n 64 --device auto
 
 # The documentation's examples come first: what cargo says last is the summary of a suite with tests.
+test: export REQUIRE_MODEL = 1
 test: nvcc model
 	$(CARGO) test --release --workspace --doc
 	$(CARGO) test --release --workspace --lib --bins --tests --no-fail-fast
