@@ -20,7 +20,8 @@ use sample::{Samples, measure};
 /// Measures prompt processing (pp) and text generation (tg), as llama-bench does
 ///
 /// Tokenising and sampling are not part of it. For generation it also shows the time of single tokens, and the bytes of
-/// weights and cache read per second, beside what a plain copy moves on the same device in the same run.
+/// weights and cache read per second, beside what a plain copy moves on the same device in the same run. Without a window, and without --ctx, the
+/// context is what the tests need.
 #[derive(Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Bench {
