@@ -23,10 +23,12 @@ help:
 demo: build model
 	$(BUILD)/gale generate -m $(model) --chat -p 'What is the capital of France?' --greedy -n 64 --device auto
 
-# The documentation's examples come first: what cargo says last is the summary of a suite with tests.
+# The documentation's examples come first: what cargo says last is the summary of a suite with tests. The kernels run
+# once more under the emulator's checks.
 test: export REQUIRE_MODEL = 1
 test: nvcc model
 	$(CARGO) test --release --workspace --doc
+	CUDA_EMULATOR_MODE=check $(CARGO) test --release --test kernels
 	$(CARGO) test --release --workspace --lib --bins --tests --no-fail-fast
 
 build: nvcc

@@ -89,6 +89,15 @@ impl Session {
         Ok(Plan::new(config, weight_type, sizes))
     }
 
+    /// Whether a session would take these ids as its first, before anything is loaded.
+    ///
+    /// # Errors
+    /// As [`Session::prefill`], and options that the model cannot follow.
+    pub fn check_prompt(config: &Config, options: &Options, ids: &[u32]) -> Result<()> {
+        let (ring, _) = options.sizes(config)?;
+        check(config, ring, Position(0), ids)
+    }
+
     /// Allocates everything and uploads the weights; `progress` hears of the bytes done and of all bytes.
     ///
     /// # Errors
@@ -261,24 +270,27 @@ impl Session {
 
     /// Ids that can be run from here.
     fn check(&self, ids: &[u32]) -> Result<()> {
-        let vocab_size = self.config.vocab_size;
-        if ids.is_empty() {
-            return Err(Error::Prompt { expected: "at least one token".into(), found: "none".into() });
-        }
-        if let Some((at, id)) = ids.iter().enumerate().find(|(_, id)| **id >= vocab_size) {
-            let expected = format!("ids below {vocab_size}, the size of the vocabulary");
-            return Err(Error::Prompt { expected, found: format!("id {id} at index {at}") });
-        }
-        let end = self.position.0 + ids.len() as u64;
-        match self.ring.max_positions() {
-            Some(max) if end > max => Err(Error::Prompt {
-                expected: format!(
-                    "at most {max} tokens in all (the model has no sliding window; --ctx sets the context)"
-                ),
-                found: format!("{end}"),
-            }),
-            _ => Ok(()),
-        }
+        check(&self.config, self.ring, self.position, ids)
+    }
+}
+
+/// Ids that a model can run from `position` on.
+fn check(config: &Config, ring: Ring, position: Position, ids: &[u32]) -> Result<()> {
+    let vocab_size = config.vocab_size;
+    if ids.is_empty() {
+        return Err(Error::Prompt { expected: "at least one token".into(), found: "none".into() });
+    }
+    if let Some((at, id)) = ids.iter().enumerate().find(|(_, id)| **id >= vocab_size) {
+        let expected = format!("ids below {vocab_size}, the size of the vocabulary");
+        return Err(Error::Prompt { expected, found: format!("id {id} at index {at}") });
+    }
+    let end = position.0 + ids.len() as u64;
+    match ring.max_positions() {
+        Some(max) if end > max => Err(Error::Prompt {
+            expected: format!("at most {max} tokens in all (the model has no sliding window; --ctx sets the context)"),
+            found: format!("{end}"),
+        }),
+        _ => Ok(()),
     }
 }
 

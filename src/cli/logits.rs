@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, value_parser};
 use gale::error::{Error, Result};
+use gale::session::Session;
 use serde_json::json;
 use tempfile::NamedTempFile;
 
@@ -53,7 +54,7 @@ impl Logits {
         let model = Model::open(&self.model.dir)?;
         let vocab_size = model.config.vocab_size as usize;
         let (options, device) = (self.running.options(), self.running.on.device);
-        model.plan(&options)?;
+        Session::check_prompt(&model.config, &options, &ids)?;
         let mut file = LogitsFile::create(&self.output, n_rows, vocab_size)?;
         let (_device, mut session) = model.load(device, options)?;
 

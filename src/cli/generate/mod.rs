@@ -102,6 +102,7 @@ impl Generate {
         let model = Model::open(&self.model.dir)?;
         let tokenizer = self.needs_tokenizer().map(|what| model.tokenizer(what)).transpose()?;
         let prompt = self.prompt_ids(&model, tokenizer.as_ref())?;
+        Session::check_prompt(&model.config, &self.running.options(), &prompt)?;
         let mut output = self.output(tokenizer.as_ref(), &prompt)?;
         let (_device, mut session) = model.load(self.running.on.device, self.running.options())?;
 
