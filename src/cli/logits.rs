@@ -79,9 +79,15 @@ struct LogitsFile<'a> {
 impl<'a> LogitsFile<'a> {
     fn create(path: &'a Path, n_rows: usize, vocab_size: usize) -> Result<Self> {
         let dir = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        if path.is_dir() {
+            return Err(cannot_write(path, "it is a directory"));
+        }
+        if !dir.is_dir() {
+            return Err(cannot_write(path, format_args!("there is no directory {}", dir.display())));
+        }
         let all_may_read = std::fs::Permissions::from_mode(0o666); // less what the umask takes
         let file = tempfile::Builder::new().permissions(all_may_read).prefix(".logits").tempfile_in(dir);
-        let file = file.map_err(|error| cannot_write(path, error))?;
+        let file = file.map_err(|error| cannot_write(path, error.kind()))?;
         let mut new = Self { path, file: BufWriter::new(file) };
         let n_bytes = n_rows * vocab_size * size_of::<f32>();
         let tensor = json!({ "dtype": "F32", "shape": [n_rows, vocab_size], "data_offsets": [0, n_bytes] });

@@ -4,8 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::Args;
-use clap::value_parser;
+use clap::{Args, value_parser};
 use gale::device::DeviceChoice;
 use gale::session::Options;
 

@@ -5,7 +5,7 @@ use super::{
     device::card,
     entry,
     error::{Error, Result},
-    objects::{CURRENT, Context, PRIMARY},
+    objects::{Context, PRIMARY, with_stack},
     put, put_if_wanted,
     state::driver,
 };
@@ -102,7 +102,7 @@ pub unsafe extern "C" fn cuCtxCreate_v2(context: *mut Handle, flags: c_uint, dev
         }
         let driver = driver()?;
         let handle = driver.objects().add_context(&driver.queue, false, flags).handle;
-        CURRENT.with_borrow_mut(|stack| stack.push(handle));
+        with_stack(|stack| stack.push(handle))?;
         // SAFETY: the caller's promise.
         unsafe { put(context, handle as Handle) }
     })
@@ -155,7 +155,7 @@ pub unsafe extern "C" fn cuCtxDestroy_v2(context: Handle) -> u32 {
         if context.handle == PRIMARY {
             return Err(Error::INVALID_CONTEXT);
         }
-        CURRENT.with_borrow_mut(|stack| stack.pop_if(|top| *top == context.handle));
+        with_stack(|stack| stack.pop_if(|top| *top == context.handle))?;
         driver.end_context(&context);
         Ok(())
     })
@@ -167,7 +167,7 @@ pub unsafe extern "C" fn cuCtxDestroy_v2(context: Handle) -> u32 {
 pub unsafe extern "C" fn cuCtxGetCurrent(context: *mut Handle) -> u32 {
     entry(|| {
         driver()?;
-        let handle = CURRENT.with_borrow(|stack| stack.last().copied()).unwrap_or(0);
+        let handle = with_stack(|stack| stack.last().copied())?.unwrap_or(0);
         // SAFETY: the caller's promise.
         unsafe { put(context, handle as Handle) }
     })
@@ -180,11 +180,10 @@ pub unsafe extern "C" fn cuCtxSetCurrent(context: Handle) -> u32 {
     entry(|| {
         let driver = driver()?;
         let context = if context.is_null() { None } else { Some(driver.objects().context(context)?) };
-        CURRENT.with_borrow_mut(|stack| {
+        with_stack(|stack| {
             stack.pop();
             stack.extend(context.map(|it| it.handle));
-        });
-        Ok(())
+        })
     })
 }
 
@@ -194,8 +193,7 @@ pub unsafe extern "C" fn cuCtxSetCurrent(context: Handle) -> u32 {
 pub unsafe extern "C" fn cuCtxPushCurrent_v2(context: Handle) -> u32 {
     entry(|| {
         let context = driver()?.objects().context(context)?;
-        CURRENT.with_borrow_mut(|stack| stack.push(context.handle));
-        Ok(())
+        with_stack(|stack| stack.push(context.handle))
     })
 }
 
@@ -205,7 +203,7 @@ pub unsafe extern "C" fn cuCtxPushCurrent_v2(context: Handle) -> u32 {
 pub unsafe extern "C" fn cuCtxPopCurrent_v2(context: *mut Handle) -> u32 {
     entry(|| {
         driver()?;
-        let handle = CURRENT.with_borrow_mut(Vec::pop).ok_or(Error::INVALID_CONTEXT)?;
+        let handle = with_stack(Vec::pop)?.ok_or(Error::INVALID_CONTEXT)?;
         // SAFETY: the caller's promise.
         unsafe { put_if_wanted(context, handle as Handle) };
         Ok(())
@@ -235,6 +233,11 @@ pub unsafe extern "C" fn cuCtxSynchronize() -> u32 {
     entry(|| {
         let driver = driver()?;
         let context = driver.objects().current()?;
+        {
+            let mut captures = driver.captures();
+            captures.refuse_context(context.serial)?;
+            captures.refuse_unsafe()?;
+        }
         driver.wait_for_all(Some(context.serial));
         context.check()
     })

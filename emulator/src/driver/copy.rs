@@ -2,7 +2,7 @@
 //!
 //! What is deferred, and what is not, is what CUDA's reference promises and no more. A copy between device and pinned
 //! memory, and a memset, is deferred. From pageable memory the bytes are taken during the call; a copy to pageable memory
-//! is done when the call returns. The calls without `Async` wait, but for memsets and copies inside the device.
+//! is done when the call returns. In a graph pageable memory is used by address, at each launch. The calls without `Async` wait, but for memsets and copies inside the device.
 
 use super::{
     DevicePtr, Handle, entry,
@@ -51,18 +51,24 @@ unsafe fn copy(to: (u64, Side), from: (u64, Side), bytes: usize, stream: Handle,
         return Ok(());
     }
     let bytes = bytes as u64;
+    if waits {
+        driver.refuse_wait(&stream)?;
+    }
     let to = driver.place(to.0, bytes, to.1)?;
     let from = driver.place(from.0, bytes, from.1)?;
+    let is_captured = driver.captures().has(stream.id);
     let (from, needs_wait) = match (to, from) {
-        (Place::Mapped(_), Place::Pageable(source)) if bytes <= STAGE_BYTES => {
+        (Place::Mapped(_), Place::Pageable(source)) if bytes <= STAGE_BYTES && !is_captured => {
             // SAFETY: the caller's promise.
             let staged = unsafe { slice::from_raw_parts(source as *const u8, bytes as usize) };
             (Source::Staged(staged.into()), false)
         }
         _ => (Source::Place(from), matches!(to, Place::Pageable(_)) || matches!(from, Place::Pageable(_))),
     };
-    let ticket = driver.enqueue(&stream, &[], Work::Copy { to, from, bytes })?;
-    if waits || needs_wait { driver.wait(&stream, ticket) } else { Ok(()) }
+    match driver.submit(&stream, &[], Work::Copy { to, from, bytes })? {
+        Some(ticket) if waits || needs_wait => driver.wait(&stream, ticket),
+        _ => Ok(()),
+    }
 }
 
 /// Queues a memset. One of host memory is waited for unless it is asynchronous.
@@ -74,13 +80,18 @@ fn fill(to: DevicePtr, value: u32, width: u64, count: usize, stream: Handle, is_
     if bytes == 0 {
         return Ok(());
     }
+    if !is_async {
+        driver.refuse_wait(&stream)?;
+    }
     driver.place(to, bytes, Side::Device)?;
-    if to % width != 0 {
+    if !to.is_multiple_of(width) {
         return Err(Error::INVALID_VALUE);
     }
-    let ticket = driver.enqueue(&stream, &[], Work::Fill { to, value, width, count })?;
     let is_host = to < DEVICE_BASE;
-    if is_host && !is_async { driver.wait(&stream, ticket) } else { Ok(()) }
+    match driver.submit(&stream, &[], Work::Fill { to, value, width, count })? {
+        Some(ticket) if is_host && !is_async => driver.wait(&stream, ticket),
+        _ => Ok(()),
+    }
 }
 
 /// # Safety

@@ -225,7 +225,7 @@ fn attribute(card: &Card, attribute: u32) -> Option<c_int> {
         106 => card.max_blocks_per_sm, // MAX_BLOCKS_PER_MULTIPROCESSOR
         111 => Card::SHARED_BYTES_RESERVED, // RESERVED_SHARED_MEMORY_PER_BLOCK
         115 => 1,     // MEMORY_POOLS: cuMemAllocAsync and cuMemFreeAsync, out of one pool
-        1..=LAST => 0,
+        id if (1..=LAST).contains(&id) => 0,
         _ => return None,
     };
     Some(value as c_int)

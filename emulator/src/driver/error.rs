@@ -1,5 +1,4 @@
 //! The error codes of the driver API, with their names and what they mean.
-#![allow(unsafe_code)]
 
 use super::{entry, put};
 use std::ffi::{CStr, c_char};

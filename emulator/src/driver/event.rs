@@ -3,9 +3,10 @@
 use super::{
     Handle, entry,
     error::{Error, Result},
-    objects::Event,
+    objects::{Event, Recorded},
     put,
-    state::driver,
+    queue::Ticket,
+    state::{Driver, driver},
     work::Work,
 };
 use std::{
@@ -63,7 +64,7 @@ pub unsafe extern "C" fn cuEventRecord(event: Handle, stream: Handle) -> u32 {
 /// As CUDA's.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuEventRecordWithFlags(event: Handle, stream: Handle, flags: c_uint) -> u32 {
-    /// `CU_EVENT_RECORD_EXTERNAL`, which means something only while a graph is captured.
+    /// `CU_EVENT_RECORD_EXTERNAL`: a node that records the event at each launch of the graph, which is not supported.
     const EXTERNAL: c_uint = 1;
     entry(|| {
         let driver = driver()?;
@@ -75,12 +76,21 @@ pub unsafe extern "C" fn cuEventRecordWithFlags(event: Handle, stream: Handle, f
         if !Arc::ptr_eq(&event.context, &stream.context) {
             return Err(Error::INVALID_HANDLE);
         }
+        if flags == EXTERNAL {
+            driver.captures().refuse(&stream, Error::NOT_SUPPORTED)?;
+        }
+        let mark = driver.captures().mark(&stream)?;
         // Held until the ticket is there, so that the work cannot set the time of a record that is not made yet.
         let mut record = event.record();
         let generation = record.generation + 1;
-        let stamp = Work::Stamp { event: Arc::clone(&event), generation };
-        let ticket = driver.enqueue(&stream, &[], stamp)?;
-        (record.generation, record.ticket, record.time) = (generation, Some(ticket), None);
+        let last = match mark {
+            Some(mark) => mark,
+            None => {
+                let stamp = Work::Stamp { event: Arc::clone(&event), generation };
+                Recorded::Queued(driver.enqueue(&stream, &[], stamp)?)
+            }
+        };
+        (record.generation, record.last, record.time) = (generation, last, None);
         Ok(())
     })
 }
@@ -92,8 +102,7 @@ pub unsafe extern "C" fn cuEventSynchronize(event: Handle) -> u32 {
     entry(|| {
         let driver = driver()?;
         let event = driver.objects().event(event)?;
-        let ticket = event.record().ticket;
-        if let Some(ticket) = ticket {
+        if let Some(ticket) = waitable(driver, &event)? {
             driver.queue.wait(ticket);
         }
         event.context.check()
@@ -109,8 +118,7 @@ pub unsafe extern "C" fn cuEventQuery(event: Handle) -> u32 {
     entry(|| {
         let driver = driver()?;
         let event = driver.objects().event(event)?;
-        let ticket = event.record().ticket;
-        if ticket.is_none_or(|ticket| driver.queue.is_done(ticket)) {
+        if waitable(driver, &event)?.is_none_or(|ticket| driver.queue.is_done(ticket)) {
             return event.context.check();
         }
         driver.queue.hurry();
@@ -148,14 +156,27 @@ pub unsafe extern "C" fn cuEventElapsedTime_v2(milliseconds: *mut f32, start: Ha
     unsafe { cuEventElapsedTime(milliseconds, start, end) }
 }
 
+/// The work that an event stands for, if it was recorded.
+///
+/// # Errors
+/// When that is captured, or a capture forbids waiting to the calling thread.
+fn waitable(driver: &Driver, event: &Event) -> Result<Option<Ticket>> {
+    let last = event.record().last.clone();
+    let mut captures = driver.captures();
+    captures.refuse_event(&last)?;
+    captures.refuse_unsafe()?;
+    Ok(if let Recorded::Queued(ticket) = last { Some(ticket) } else { None })
+}
+
 /// When an event happened, if it has.
 ///
 /// # Errors
 /// When it never will have a time.
 fn time(event: &Event) -> Result<Option<Instant>> {
     let record = event.record();
-    if event.flags & DISABLE_TIMING != 0 || record.ticket.is_none() {
-        return Err(Error::INVALID_HANDLE);
+    match record.last {
+        Recorded::Captured { .. } => Err(Error::CAPTURED_EVENT),
+        Recorded::Queued(_) if event.flags & DISABLE_TIMING == 0 => Ok(record.time),
+        _ => Err(Error::INVALID_HANDLE),
     }
-    Ok(record.time)
 }

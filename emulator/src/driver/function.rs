@@ -127,11 +127,33 @@ pub unsafe extern "C" fn cuFuncGetParamInfo(
     })
 }
 
-/// How many blocks of a kernel an SM of the card holds.
-pub fn max_resident_blocks(card: &Card, function: &Function, n_threads: u32, dynamic_shared_bytes: u32) -> u32 {
-    let shared_bytes = function.kernel.static_shared_bytes.saturating_add(dynamic_shared_bytes);
-    let fits = n_threads <= function.kernel.max_threads && shared_bytes <= card.shared_bytes_per_block_optin;
-    if fits { card.max_resident_blocks(n_threads, shared_bytes) } else { 0 }
+/// What a kernel asks of a launch.
+#[derive(Clone, Copy, Debug)]
+pub struct Needs {
+    pub max_threads: u32,
+    pub req_ntid: Option<[u32; 3]>,
+    pub static_shared_bytes: u32,
+    pub max_dynamic_shared_bytes: u32,
+}
+
+impl Function {
+    pub fn needs(&self) -> Needs {
+        Needs {
+            max_threads: self.kernel.max_threads,
+            req_ntid: self.kernel.req_ntid,
+            static_shared_bytes: self.kernel.static_shared_bytes,
+            max_dynamic_shared_bytes: self.max_dynamic_shared.load(Relaxed),
+        }
+    }
+}
+
+impl Needs {
+    /// How many blocks an SM of the card holds.
+    pub fn max_resident_blocks(&self, card: &Card, n_threads: u32, dynamic_shared_bytes: u32) -> u32 {
+        let shared_bytes = self.static_shared_bytes.saturating_add(dynamic_shared_bytes);
+        let fits = n_threads <= self.max_threads && shared_bytes <= card.shared_bytes_per_block_optin;
+        if fits { card.max_resident_blocks(n_threads, shared_bytes) } else { 0 }
+    }
 }
 
 /// # Safety
@@ -164,7 +186,7 @@ pub unsafe extern "C" fn cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(
         let n_threads = u32::try_from(block_size).ok().filter(|n| *n > 0).ok_or(Error::INVALID_VALUE)?;
         check_flags(flags)?;
         let shared_bytes = u32::try_from(dynamic_shared_bytes).unwrap_or(u32::MAX);
-        let n = max_resident_blocks(driver()?.settings.card, &function, n_threads, shared_bytes);
+        let n = function.needs().max_resident_blocks(driver()?.settings.card, n_threads, shared_bytes);
         // SAFETY: the caller's promise.
         unsafe { put(n_blocks, n as c_int) }
     })
@@ -229,7 +251,7 @@ pub unsafe extern "C" fn cuOccupancyMaxPotentialBlockSizeWithFlags(
             // SAFETY: the caller promises a function that can be called with any block size.
             let bytes = shared_of_block.map_or(dynamic_shared_bytes, |of| unsafe { of(n_threads as c_int) });
             let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-            let n_blocks = max_resident_blocks(card, &function, n_threads, bytes);
+            let n_blocks = function.needs().max_resident_blocks(card, n_threads, bytes);
             (n_blocks * n_threads, n_threads, n_blocks)
         });
         let (_, n_threads, n_blocks) = best.max().ok_or(Error::INVALID_VALUE)?;
@@ -255,7 +277,7 @@ pub unsafe extern "C" fn cuOccupancyAvailableDynamicSMemPerBlock(
         let card = driver()?.settings.card;
         let positive = |n: c_int| u32::try_from(n).ok().filter(|n| *n > 0).ok_or(Error::INVALID_VALUE);
         let (n_blocks, n_threads) = (positive(n_blocks)?, positive(block_size)?);
-        if max_resident_blocks(card, &function, n_threads, 0) < n_blocks {
+        if function.needs().max_resident_blocks(card, n_threads, 0) < n_blocks {
             return Err(Error::INVALID_VALUE);
         }
         let share = card.shared_bytes_per_sm / n_blocks - Card::SHARED_BYTES_RESERVED;

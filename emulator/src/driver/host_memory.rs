@@ -29,6 +29,7 @@ pub unsafe extern "C" fn cuMemHostAlloc(out: *mut *mut c_void, bytes: usize, fla
         if out.is_null() || bytes == 0 || flags & !ALLOC_FLAGS != 0 {
             return Err(Error::INVALID_VALUE);
         }
+        driver.captures().refuse_unsafe()?;
         let address = driver.memory().pin(bytes as u64, flags | DEVICE_MAP, context.serial)?;
         // SAFETY: the caller's promise.
         unsafe { put(out, address as *mut c_void) }
@@ -62,6 +63,7 @@ pub unsafe extern "C" fn cuMemHostUnregister(pointer: *mut c_void) -> u32 {
 fn unpin(pointer: *mut c_void, is_registered: bool, otherwise: Error) -> Result {
     let driver = driver()?;
     let context = driver.objects().current()?;
+    driver.captures().refuse_unsafe()?;
     driver.wait_for_all(None);
     driver.memory().unpin(pointer as u64, is_registered).map_err(|_| otherwise)?;
     context.check()
@@ -79,6 +81,7 @@ pub unsafe extern "C" fn cuMemHostRegister_v2(pointer: *mut c_void, bytes: usize
         if !is_range || flags & !REGISTER_FLAGS != 0 {
             return Err(Error::INVALID_VALUE);
         }
+        driver.captures().refuse_unsafe()?;
         if !driver.memory().register(address, bytes as u64, flags | DEVICE_MAP, context.serial) {
             return Err(Error::HOST_MEMORY_ALREADY_REGISTERED);
         }

@@ -62,6 +62,7 @@ pub unsafe extern "C" fn cuMemAlloc_v2(out: *mut DevicePtr, bytes: usize) -> u32
         if out.is_null() || bytes == 0 {
             return Err(Error::INVALID_VALUE);
         }
+        driver.captures().refuse_unsafe()?;
         let address = driver.allocate(bytes as u64, context.serial)?;
         // SAFETY: the caller's promise.
         unsafe { put(out, address) }
@@ -80,13 +81,14 @@ pub unsafe extern "C" fn cuMemFree_v2(address: DevicePtr) -> u32 {
         if address == 0 {
             return Ok(());
         }
+        driver.captures().refuse_unsafe()?;
         driver.wait_for_all(None);
         driver.memory().free(address)?;
         context.check()
     })
 }
 
-/// The memory is there at once; no bytes are null.
+/// The memory is there at once; no bytes are null. Nodes of a graph that allocate are not supported.
 ///
 /// # Safety
 /// As CUDA's.
@@ -98,13 +100,15 @@ pub unsafe extern "C" fn cuMemAllocAsync(out: *mut DevicePtr, bytes: usize, stre
         if out.is_null() {
             return Err(Error::INVALID_VALUE);
         }
+        driver.captures().refuse(&stream, Error::NOT_SUPPORTED)?;
         let address = if bytes == 0 { 0 } else { driver.allocate(bytes as u64, stream.context.serial)? };
         // SAFETY: the caller's promise.
         unsafe { put(out, address) }
     })
 }
 
-/// The memory counts as free at once, and is out of bounds when the stream gets here.
+/// The memory counts as free at once, and is out of bounds when the stream gets here. Nodes of a graph that free are not
+/// supported.
 ///
 /// # Safety
 /// As CUDA's.
@@ -116,8 +120,9 @@ pub unsafe extern "C" fn cuMemFreeAsync(address: DevicePtr, stream: Handle) -> u
         if address == 0 {
             return Ok(());
         }
-        driver.memory().begin_free(address)?;
-        driver.enqueue(&stream, &[], Work::Free(address))?;
+        driver.captures().refuse(&stream, Error::NOT_SUPPORTED)?;
+        let id = driver.memory().begin_free(address)?;
+        driver.enqueue(&stream, &[], Work::Free(id))?;
         Ok(())
     })
 }

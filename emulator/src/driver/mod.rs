@@ -12,12 +12,27 @@
 //! - `CUresult cuda_emulator_reset_counters(void)`: waits for all work and sets the totals to zero.
 //! - `const char* cuda_emulator_last_fault(void)`: the report of the last fault in the process, or null. Never freed.
 //!
-//! Locks: an entry point may hold the table of objects and take one of the others (memory, queue, counters), and holds
+//! Device memory: `total` is the card's, or three quarters of the machine's if that is less, and `free` is `total` less the
+//! bytes that are allocated, without rounding. Addresses are multiples of 256, with at least 4 KiB of guard behind each
+//! allocation. With `CUDA_EMULATOR_MODE=check` and `stress` freed addresses are not used again while there are others.
+//!
+//! Faults of device code are sticky, as on a GPU: they are reported on stderr, and every later call in the context returns
+//! the code, until the context is destroyed (or the primary one reset or released).
+//!
+//! Locks: an entry point may hold the table of objects and take one of the others (memory, captures, queue, counters), and holds
 //! nothing else while it takes the table. Nobody holds a lock while work runs or while waiting for work.
 //!
 //! In this module a `# Safety` section that says "as CUDA's" means: pointers are null or valid for what CUDA's reference
 //! says the call reads and writes there.
 #![allow(unsafe_code)]
+
+/// A line on stderr. Unlike `eprintln!` it does not panic when nobody listens.
+macro_rules! say {
+    ($($argument:tt)*) => {{
+        use std::io::Write;
+        let _ = writeln!(std::io::stderr(), "cuda-emulator: {}", format_args!($($argument)*));
+    }};
+}
 
 pub mod error;
 pub mod queue;
@@ -36,6 +51,8 @@ pub mod function;
 pub mod launch;
 pub mod stream;
 pub mod event;
+pub mod capture;
+pub mod graph;
 pub mod proc_address;
 pub mod unsupported;
 pub mod tools;
@@ -46,7 +63,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-/// A `CUcontext`, `CUstream`, `CUevent`, `CUmodule` or `CUfunction`: a number that looks like a pointer.
+/// A `CUcontext`, `CUstream`, `CUevent`, `CUmodule`, `CUfunction`, `CUgraph` or `CUgraphExec`: a number that looks like a pointer.
 pub type Handle = *mut c_void;
 
 /// A `CUdeviceptr`.
@@ -61,7 +78,7 @@ fn entry(body: impl FnOnce() -> Result) -> u32 {
         Ok(Ok(())) => 0,
         Ok(Err(Error(code))) => code,
         Err(_) => {
-            eprintln!("cuda-emulator: the panic above is a bug of the emulator; the call returns CUDA_ERROR_UNKNOWN");
+            say!("the panic above is a bug of the emulator; the call returns CUDA_ERROR_UNKNOWN");
             Error::UNKNOWN.0
         }
     }

@@ -87,6 +87,7 @@ impl Driver {
         if out.is_null() {
             return Err(plain(Error::INVALID_VALUE));
         }
+        self.captures().refuse_unsafe().map_err(plain)?;
         // Parsing takes a while; nothing is locked meanwhile.
         let Loaded { image, allocations, ptx_version } = self.load(text, &context)?;
         let mut objects = self.objects();
@@ -120,7 +121,7 @@ pub unsafe extern "C" fn cuModuleLoad(out: *mut Handle, file: *const c_char) -> 
         // SAFETY: the caller's promise.
         let file = unsafe { name(file) }?;
         let text = fs::read(file).map_err(|error| {
-            eprintln!("cuda-emulator: cannot read the module {file}: {error}");
+            say!("cannot read the module {file}: {error}");
             Error::FILE_NOT_FOUND
         })?;
         driver.load_into_current(out, &text).map_err(|refusal| complain(&refusal))
@@ -197,7 +198,7 @@ unsafe fn write_log(options: &[u32], values: &mut [*mut c_void], log: u32, text:
 /// Says on stderr why a module was refused.
 fn complain((error, text): &Refusal) -> Error {
     if !text.is_empty() {
-        eprintln!("cuda-emulator: module not loaded: {text}");
+        say!("module not loaded: {text}");
     }
     *error
 }
@@ -264,6 +265,7 @@ pub unsafe extern "C" fn cuModuleGetGlobal_v2(
 pub unsafe extern "C" fn cuModuleUnload(module: Handle) -> u32 {
     entry(|| {
         let driver = driver()?;
+        driver.captures().refuse_unsafe()?;
         let it = {
             let mut objects = driver.objects();
             let it = objects.modules.remove(&(module as u64)).ok_or(Error::INVALID_HANDLE)?;

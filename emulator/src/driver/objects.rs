@@ -5,6 +5,7 @@ use super::{
     error::{Error, Result},
     queue::{Kind, Queue, StreamId, Ticket},
     state::Driver,
+    work::{Node, NodeId},
 };
 use crate::lower::{Image, Kernel};
 use std::{
@@ -80,9 +81,22 @@ pub struct Event {
 pub struct Record {
     /// Counts records: only the last one may set the time.
     pub generation: u64,
-    pub ticket: Option<Ticket>,
+    pub last: Recorded,
     /// When the work before it was done.
     pub time: Option<Instant>,
+}
+
+/// What an event stands for.
+#[derive(Clone, Debug, Default)]
+pub enum Recorded {
+    #[default]
+    Never,
+    Queued(Ticket),
+    /// Nodes of a capture.
+    Captured {
+        capture: u64,
+        after: Vec<NodeId>,
+    },
 }
 
 impl Event {
@@ -94,6 +108,28 @@ impl Event {
     pub fn record(&self) -> MutexGuard<'_, Record> {
         self.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl Stream {
+    /// Whether it is the legacy default stream of its context.
+    pub fn is_legacy(&self) -> bool {
+        self.id == self.context.legacy
+    }
+
+    /// Whether the legacy default stream waits for it.
+    pub fn is_blocking(&self) -> bool {
+        const NON_BLOCKING: u32 = 1; // CU_STREAM_NON_BLOCKING
+        self.flags & NON_BLOCKING == 0
+    }
+}
+
+/// A graph that can be launched.
+#[derive(Debug)]
+pub struct GraphExec {
+    pub nodes: Arc<[Node]>,
+    pub flags: u64,
+    /// The last launch. Taken before the locks of captures and queue.
+    pub last: Mutex<Option<Ticket>>,
 }
 
 #[derive(Debug)]
@@ -129,6 +165,8 @@ pub struct Objects {
     pub events: HashMap<u64, Arc<Event>>,
     pub modules: HashMap<u64, Arc<Module>>,
     pub functions: HashMap<u64, Arc<Function>>,
+    pub graphs: HashMap<u64, Arc<[Node]>>,
+    pub graph_execs: HashMap<u64, Arc<GraphExec>>,
 }
 
 impl Objects {
@@ -172,6 +210,21 @@ impl Objects {
         usable(self.functions.get(&(handle as u64)), |it| &it.context)
     }
 
+    /// The nodes of a graph, each behind those it waits for.
+    pub fn graph(&self, handle: Handle) -> Result<Arc<[Node]>> {
+        self.graphs.get(&(handle as u64)).cloned().ok_or(Error::INVALID_VALUE)
+    }
+
+    /// The nodes of the graph that `node` is in.
+    pub fn graph_of(&self, node: NodeId) -> Result<Arc<[Node]>> {
+        self.graph(node.graph() as Handle)
+            .and_then(|it| if node.index() < it.len() { Ok(it) } else { Err(Error::INVALID_VALUE) })
+    }
+
+    pub fn graph_exec(&self, handle: Handle) -> Result<Arc<GraphExec>> {
+        self.graph_execs.get(&(handle as u64)).cloned().ok_or(Error::INVALID_VALUE)
+    }
+
     /// A stream by handle; 0, 1 and 2 are the default streams of the current context.
     pub fn stream(&self, queue: &Queue, handle: Handle) -> Result<Stream> {
         const LEGACY: u64 = 1; // CU_STREAM_LEGACY
@@ -197,7 +250,7 @@ impl Objects {
 
     /// The calling thread's context.
     pub fn current_even_broken(&self) -> Result<Arc<Context>> {
-        let handle = CURRENT.with_borrow(|stack| stack.last().copied()).ok_or(Error::INVALID_CONTEXT)?;
+        let handle = with_stack(|stack| stack.last().copied())?.ok_or(Error::INVALID_CONTEXT)?;
         self.contexts.get(&handle).cloned().ok_or(Error::CONTEXT_IS_DESTROYED)
     }
 
@@ -218,15 +271,22 @@ fn usable<T>(found: Option<&Arc<T>>, context: impl Fn(&T) -> &Arc<Context>) -> R
     Ok(Arc::clone(object))
 }
 
-thread_local! {
-    /// The calling thread's stack of contexts, by handle; the last is current.
-    pub static CURRENT: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
+/// Gives out the calling thread's stack of contexts, by handle; the last is current.
+///
+/// # Errors
+/// When the thread is ending and its stack is gone.
+pub fn with_stack<T>(body: impl FnOnce(&mut Vec<u64>) -> T) -> Result<T> {
+    thread_local! {
+        static STACK: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
+    }
+    STACK.try_with(|stack| body(&mut stack.borrow_mut())).map_err(|_| Error::DEINITIALIZED)
 }
 
 impl Driver {
     /// Ends a context: its work is done first, then its memory is freed.
     pub fn end_context(&self, context: &Arc<Context>) {
         let streams = self.objects().remove_context(context);
+        self.captures().forget_context(context.serial);
         self.wait_for_all(Some(context.serial));
         streams.iter().for_each(|stream| self.queue.close(stream.id));
         self.queue.close(context.legacy);

@@ -55,8 +55,13 @@ implemented! {
         cuModuleLoad cuModuleLoadData cuModuleLoadDataEx cuModuleGetFunction cuModuleGetGlobal_v2 cuModuleUnload;
     stream:
         cuStreamCreate cuStreamCreateWithPriority cuStreamDestroy_v2 cuStreamSynchronize cuStreamQuery
-        cuStreamWaitEvent cuLaunchHostFunc cuStreamGetPriority cuStreamGetFlags cuStreamGetCtx cuStreamIsCapturing
-        cuStreamGetCaptureInfo_v2;
+        cuStreamWaitEvent cuLaunchHostFunc cuStreamGetPriority cuStreamGetFlags cuStreamGetCtx;
+    graph:
+        cuStreamBeginCapture_v2 cuStreamEndCapture cuThreadExchangeStreamCaptureMode cuStreamIsCapturing
+        cuStreamGetCaptureInfo_v2 cuStreamGetCaptureInfo_v3 cuGraphCreate cuGraphDestroy cuGraphGetNodes
+        cuGraphGetRootNodes cuGraphNodeGetDependencies cuGraphNodeGetType cuGraphKernelNodeGetParams_v2
+        cuGraphInstantiateWithFlags cuGraphInstantiate_v2 cuGraphExecGetFlags cuGraphExecDestroy cuGraphUpload
+        cuGraphLaunch;
     proc_address:
         cuGetProcAddress_v2;
 }
@@ -72,11 +77,17 @@ fn to_integers(table: Vec<(&'static str, *mut c_void)>) -> Addresses {
 }
 
 /// Versions of implemented entry points that are newer than CUDA 12.0, the oldest that a program of today asks for.
-const SINCE: [(&str, c_int); 2] = [("cuCtxCreate_v4", 12_050), ("cuEventElapsedTime_v2", 12_080)];
+const SINCE: [(&str, c_int); 3] =
+    [("cuStreamGetCaptureInfo_v3", 12_030), ("cuCtxCreate_v4", 12_050), ("cuEventElapsedTime_v2", 12_080)];
 
 /// The newest version of an entry point that a program written for `cuda_version` knows. One that is implemented comes
 /// before one that is not.
 fn find(symbol: &str, cuda_version: c_int) -> Option<usize> {
+    let symbol = match symbol {
+        // CUDA 12 gave the name to another function.
+        "cuGraphInstantiate" if cuda_version >= 12_000 => "cuGraphInstantiateWithFlags",
+        symbol => symbol,
+    };
     let versions = ["_v4", "_v3", "_v2", ""].map(|version| format!("{symbol}{version}"));
     let is_known = |version: &&String| SINCE.iter().all(|(name, since)| name != *version || *since <= cuda_version);
     let known: Vec<&String> = versions.iter().filter(is_known).collect();

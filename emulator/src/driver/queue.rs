@@ -13,6 +13,7 @@
 //! that is ready may come next.
 
 use std::{
+    cell::Cell,
     collections::{BTreeMap, VecDeque},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
@@ -104,7 +105,7 @@ impl Queue {
             delay: DELAY,
             is_hurried: false,
             is_stopping: false,
-            shuffle: seed.map(Shuffle),
+            shuffle: seed.map(|seed| Shuffle(Cell::new(seed))),
         };
         let shared = Arc::new(Shared { streams: Mutex::new(streams), wake: Condvar::new(), done: Condvar::new() });
         let worker = thread::Builder::new().name("cuda-emulator".to_owned()).spawn({
@@ -140,7 +141,7 @@ impl Queue {
         let ticket = streams.push(stream, after, work);
         if streams.since.is_none() && ticket.is_some() {
             streams.since = Some(Instant::now());
-            streams.delay = match &mut streams.shuffle {
+            streams.delay = match &streams.shuffle {
                 Some(shuffle) => Duration::from_micros(shuffle.below(SEEDED_DELAY_US + 1)),
                 None => DELAY,
             };
@@ -268,17 +269,16 @@ impl Streams {
     }
 
     /// The stream whose first work runs next.
-    fn pick(&mut self, goal: Option<Ticket>) -> StreamId {
+    fn pick(&self, goal: Option<Ticket>) -> StreamId {
         let fronts = self.streams.iter().filter_map(|(id, it)| Some((*id, it.waiting.front()?)));
-        if self.shuffle.is_some() {
-            let ready: Vec<StreamId> = fronts.filter(|(_, item)| self.is_ready(item)).map(|(id, _)| id).collect();
-            let shuffle = self.shuffle.as_mut().expect("just seen");
-            return ready[shuffle.below(ready.len() as u64) as usize];
-        }
-        match goal {
-            Some(goal) => self.first_needed(goal),
-            None => fronts.min_by_key(|(_, item)| item.number).expect("there is unfinished work").0,
-        }
+        let Some(shuffle) = &self.shuffle else {
+            return match goal {
+                Some(goal) => self.first_needed(goal),
+                None => fronts.min_by_key(|(_, item)| item.number).expect("there is unfinished work").0,
+            };
+        };
+        let ready: Vec<StreamId> = fronts.filter(|(_, item)| self.is_ready(item)).map(|(id, _)| id).collect();
+        ready[shuffle.below(ready.len() as u64) as usize]
     }
 
     /// The stream whose first work is ready and has to be done before `goal`. Each step goes to a lower number.
@@ -313,15 +313,18 @@ impl Streams {
 }
 
 /// A generator of repeatable choices: splitmix64 (Steele, Lea, Flood 2014).
-struct Shuffle(u64);
+struct Shuffle(Cell<u64>);
 
 impl Shuffle {
     /// A number below `n`.
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
+    fn below(&self, n: u64) -> u64 {
+        self.0.set(self.0.get().wrapping_add(0x9e37_79b9_7f4a_7c15));
+        let mut z = self.0.get();
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         (z ^ (z >> 31)) % n
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! The driver of this process: made by `cuInit`, never taken down.
 
 use super::{
+    capture::Captures,
     error::{Error, Result},
     objects::Objects,
     profile::Profile,
@@ -18,6 +19,7 @@ pub struct Driver {
     pub profile: Profile,
     objects: Mutex<Objects>,
     memory: Mutex<Allocations>,
+    captures: Mutex<Captures>,
 }
 
 static DRIVER: OnceLock<Driver> = OnceLock::new();
@@ -35,7 +37,7 @@ pub fn init() -> Result {
         return Ok(());
     }
     let settings = Settings::from_env().map_err(|error| {
-        eprintln!("cuda-emulator: {error}");
+        say!("{error}");
         Error::INVALID_VALUE
     })?;
     let made = Driver::new(settings)?;
@@ -69,6 +71,7 @@ impl Driver {
             profile: Profile::default(),
             objects: Mutex::default(),
             memory: Mutex::new(memory),
+            captures: Mutex::default(),
         })
     }
 
@@ -78,6 +81,10 @@ impl Driver {
 
     pub fn memory(&self) -> MutexGuard<'_, Allocations> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn captures(&self) -> MutexGuard<'_, Captures> {
+        self.captures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns when the work that is queued now, of one context (by its serial) or of all, is done.
@@ -92,7 +99,7 @@ impl Driver {
         if let Some(file) = &self.settings.profile
             && let Err(error) = self.profile.write(file)
         {
-            eprintln!("cuda-emulator: cannot write the counters to {}: {error}", file.display());
+            say!("cannot write the counters to {}: {error}", file.display());
         }
     }
 }

@@ -3,14 +3,14 @@
 use super::{
     Handle, entry,
     error::{Error, Result},
-    objects::Stream,
-    put, put_if_wanted,
+    objects::{Recorded, Stream},
+    put,
     queue::Kind,
     state::{Driver, driver},
     work::{HostFunction, Work},
 };
 use std::{
-    ffi::{c_int, c_uint, c_ulonglong, c_void},
+    ffi::{c_int, c_uint, c_void},
     sync::Arc,
 };
 
@@ -65,6 +65,7 @@ pub unsafe extern "C" fn cuStreamDestroy_v2(stream: Handle) -> u32 {
     entry(|| {
         let driver = driver()?;
         let stream = driver.objects().streams.remove(&(stream as u64)).ok_or(Error::INVALID_HANDLE)?;
+        driver.captures().forget(stream.id);
         driver.queue.close(stream.id);
         stream.context.check()
     })
@@ -77,6 +78,7 @@ pub unsafe extern "C" fn cuStreamSynchronize(stream: Handle) -> u32 {
     entry(|| {
         let driver = driver()?;
         let stream = driver.stream(stream)?;
+        driver.refuse_wait(&stream)?;
         driver.wait(&stream, driver.queue.last(stream.id))
     })
 }
@@ -90,6 +92,7 @@ pub unsafe extern "C" fn cuStreamQuery(stream: Handle) -> u32 {
     entry(|| {
         let driver = driver()?;
         let stream = driver.stream(stream)?;
+        driver.refuse_wait(&stream)?;
         if driver.queue.is_done(driver.queue.last(stream.id)) {
             return stream.context.check();
         }
@@ -98,13 +101,13 @@ pub unsafe extern "C" fn cuStreamQuery(stream: Handle) -> u32 {
     })
 }
 
-/// Waiting for an event that was never recorded does nothing.
+/// Waiting for an event that was never recorded does nothing. While a graph is captured, waiting is an edge in it.
 ///
 /// # Safety
 /// As CUDA's.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuStreamWaitEvent(stream: Handle, event: Handle, flags: c_uint) -> u32 {
-    /// `CU_EVENT_WAIT_EXTERNAL`, which means something only while a graph is captured.
+    /// `CU_EVENT_WAIT_EXTERNAL`: a node that waits for an event outside of the graph, which is not supported.
     const EXTERNAL: c_uint = 1;
     entry(|| {
         let driver = driver()?;
@@ -113,8 +116,14 @@ pub unsafe extern "C" fn cuStreamWaitEvent(stream: Handle, event: Handle, flags:
         if flags & !EXTERNAL != 0 {
             return Err(Error::INVALID_VALUE);
         }
-        let ticket = event.record().ticket;
-        if let Some(ticket) = ticket {
+        if flags == EXTERNAL {
+            driver.captures().refuse(&stream, Error::NOT_SUPPORTED)?;
+        }
+        let last = event.record().last.clone();
+        let is_captured = driver.captures().wait(&stream, &last)?;
+        if let (false, Recorded::Queued(ticket)) = (is_captured, last)
+            && !driver.queue.is_done(ticket)
+        {
             driver.enqueue(&stream, &[ticket], Work::Join)?;
         }
         Ok(())
@@ -133,7 +142,7 @@ pub unsafe extern "C" fn cuLaunchHostFunc(
         let driver = driver()?;
         let stream = driver.stream(stream)?;
         let function = function.ok_or(Error::INVALID_VALUE)?;
-        driver.enqueue(&stream, &[], Work::Call { function, argument: argument as usize })?;
+        driver.submit(&stream, &[], Work::Call { function, argument: argument as usize })?;
         Ok(())
     })
 }
@@ -160,42 +169,4 @@ pub unsafe extern "C" fn cuStreamGetFlags(stream: Handle, flags: *mut c_uint) ->
 pub unsafe extern "C" fn cuStreamGetCtx(stream: Handle, context: *mut Handle) -> u32 {
     // SAFETY: the caller's promise.
     entry(|| unsafe { put(context, driver()?.stream(stream)?.context.handle as Handle) })
-}
-
-/// `CU_STREAM_CAPTURE_STATUS_NONE`.
-const NOT_CAPTURING: c_uint = 0;
-
-/// # Safety
-/// As CUDA's.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn cuStreamIsCapturing(stream: Handle, status: *mut c_uint) -> u32 {
-    entry(|| {
-        driver()?.stream(stream)?;
-        // SAFETY: the caller's promise.
-        unsafe { put(status, NOT_CAPTURING) }
-    })
-}
-
-/// # Safety
-/// As CUDA's.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn cuStreamGetCaptureInfo_v2(
-    stream: Handle,
-    status: *mut c_uint,
-    id: *mut c_ulonglong,
-    graph: *mut Handle,
-    dependencies: *mut *const Handle,
-    n_dependencies: *mut usize,
-) -> u32 {
-    entry(|| {
-        driver()?.stream(stream)?;
-        // SAFETY: the caller's promise.
-        unsafe {
-            put_if_wanted(id, 0);
-            put_if_wanted(graph, std::ptr::null_mut());
-            put_if_wanted(dependencies, std::ptr::null());
-            put_if_wanted(n_dependencies, 0);
-            put(status, NOT_CAPTURING)
-        }
-    })
 }

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     check::fault::{Fault, FaultKind},
     lower::Kernel,
+    mem::allocations::AllocationId,
     sched,
 };
 use std::{
@@ -28,7 +29,8 @@ use std::{
 pub enum Place {
     /// An address that device code can use: device, pinned or registered memory. Looked up again when the copy runs.
     Mapped(u64),
-    /// Any other host address. The call that queued the copy does not return before it is done.
+    /// Any other host address. The call that queued the copy does not return before it is done; in a graph, the program
+    /// keeps it valid for every launch.
     Pageable(u64),
 }
 
@@ -78,10 +80,58 @@ pub enum Work {
         event: Arc<Event>,
         generation: u64,
     },
+    /// A launch of a graph: its nodes in this order.
+    Graph(Arc<[Node]>),
     /// The end of `cuMemFreeAsync`.
-    Free(u64),
+    Free(AllocationId),
     /// Nothing: it only waits.
     Join,
+}
+
+/// A `CUgraphNode`: the handle of its graph, and its place in the graph's list.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NodeId(u64);
+
+impl NodeId {
+    pub const NULL: Self = Self(0);
+    const INDEX_BITS: u32 = 28;
+
+    pub fn new(graph: u64, index: usize) -> Self {
+        assert!(index < 1 << Self::INDEX_BITS, "a graph of {index} nodes");
+        Self(graph << Self::INDEX_BITS | index as u64)
+    }
+
+    pub fn graph(self) -> u64 {
+        self.0 >> Self::INDEX_BITS
+    }
+
+    pub fn index(self) -> usize {
+        self.0 as usize & ((1 << Self::INDEX_BITS) - 1)
+    }
+}
+
+/// A piece of work in a graph.
+#[derive(Debug)]
+pub struct Node {
+    pub work: Work,
+    /// What it waits for: nodes before it in the list.
+    pub after: Vec<NodeId>,
+    /// The addresses of a kernel's parameters, inside of `work`.
+    pub params: Box<[usize]>,
+}
+
+impl Node {
+    pub fn new(work: Work, after: Vec<NodeId>) -> Self {
+        let params = match &work {
+            Work::Launch(Launch { kernel, params, .. }) => {
+                let address = |(offset, _): &(u32, u32)| params[*offset as usize..].as_ptr() as usize;
+                kernel.params.iter().map(address).collect()
+            }
+            _ => Box::default(),
+        };
+        Self { work, after, params }
+    }
 }
 
 impl Driver {
@@ -92,12 +142,12 @@ impl Driver {
             if context.check().is_err() {
                 return;
             }
-            let result = catch_unwind(AssertUnwindSafe(|| self.run(&context, work)));
+            let result = catch_unwind(AssertUnwindSafe(|| self.run(&context, &work)));
             match result {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => context.fail(error),
                 Err(_) => {
-                    eprintln!("cuda-emulator: the panic above is a bug of the emulator; the context is lost");
+                    say!("the panic above is a bug of the emulator; the context is lost");
                     context.fail(Error::UNKNOWN);
                 }
             }
@@ -114,24 +164,25 @@ impl Driver {
         stream.context.check()
     }
 
-    fn run(&self, context: &Context, work: Work) -> Result {
-        match work {
-            Work::Copy { to, from, bytes } => self.copy(to, &from, bytes),
+    fn run(&self, context: &Context, work: &Work) -> Result {
+        match *work {
+            Work::Copy { to, ref from, bytes } => self.copy(to, from, bytes),
             Work::Fill { to, value, width, count } => self.fill(to, value, width, count),
-            Work::Launch(launch) => self.launch(&launch),
+            Work::Launch(ref launch) => self.launch(launch),
             Work::Call { function, argument } => {
                 call(function, argument);
                 Ok(())
             }
-            Work::Stamp { event, generation } => {
+            Work::Stamp { ref event, generation } => {
                 let mut record = event.record();
                 if record.generation == generation {
                     record.time = Some(Instant::now());
                 }
                 Ok(())
             }
-            Work::Free(address) => {
-                self.memory().finish_free(address);
+            Work::Graph(ref nodes) => nodes.iter().try_for_each(|node| self.run(context, &node.work)),
+            Work::Free(id) => {
+                self.memory().finish_free(id);
                 Ok(())
             }
             Work::Join => context.check(),
@@ -145,7 +196,7 @@ impl Driver {
             Source::Staged(staged) => staged.as_ptr() as u64,
         };
         // SAFETY: mapped ranges lie in one live allocation (just looked up; only later work frees it), pageable ranges
-        // are the caller's, who waits for this copy, and staged bytes are ours. The ranges may overlap.
+        // are the caller's, who waits for this copy or promised them to the graph, and staged bytes are ours. The ranges may overlap.
         unsafe { ptr::copy(from as *const u8, to as *mut u8, bytes as usize) };
         Ok(())
     }
@@ -220,7 +271,7 @@ pub fn last_fault() -> *const c_char {
 
 /// Says what device code did wrong. The text stays for [`last_fault`], as long as the process: faults are few.
 fn report(text: &str) {
-    eprintln!("cuda-emulator: {text}");
+    say!("{text}");
     let text = CString::new(text.replace('\0', " ")).expect("there is no NUL left");
     LAST_FAULT.store(text.into_raw(), Ordering::Release);
 }

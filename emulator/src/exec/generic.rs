@@ -70,13 +70,7 @@ pub fn load(context: &mut Context, warp: &mut Warp, inst: &Inst) -> Outcome {
         Window::Global => global::load(context, &mut warp.registers, mask, inst, warp.pc),
         Window::Shared => shared::load(context, &mut warp.registers, mask, inst, offsets),
         Window::Local => local::load(&warp.local, &mut warp.registers, mask, inst, offsets),
-        Window::Param => {
-            // The parameter block behaves like shared memory that nobody writes.
-            let shared = std::mem::replace(&mut context.shared, context.params.to_vec());
-            let outcome = shared::load(context, &mut warp.registers, mask, inst, offsets);
-            context.shared = shared;
-            outcome
-        }
+        Window::Param => context.with_params(|context| shared::load(context, &mut warp.registers, mask, inst, offsets)),
     })
 }
 

@@ -27,7 +27,7 @@ pub struct Context<'a> {
     pub program: &'a Program,
     pub engine: &'static Engine,
     /// The kernel's parameter block.
-    pub params: &'a [u8],
+    pub params: Vec<u8>,
     pub regions: &'a Regions,
     /// For each instruction, the allocation it touched last.
     pub nearby: Vec<Region>,
@@ -40,10 +40,10 @@ pub struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
-    pub fn new(program: &'a Program, params: &'a [u8], regions: &'a Regions, check: bool) -> Context<'a> {
+    pub fn new(program: &'a Program, params: &[u8], regions: &'a Regions, check: bool) -> Context<'a> {
         let nowhere = Region { start: 1, end: 0, host: 0, id: 0 };
         let nearby = vec![nowhere; program.code.len()];
-        let (counters, started) = (Counters::default(), Instant::now());
+        let (params, counters, started) = (params.to_vec(), Counters::default(), Instant::now());
         let engine = Engine::best();
         Context { program, engine, params, regions, nearby, shared: Vec::new(), check, counters, started }
     }
@@ -56,6 +56,15 @@ impl Context<'_> {
         if self.check {
             self.counters.count_contiguous(address, bytes);
         }
+    }
+
+    /// Calls `read` with the parameter block in the place of shared memory: it behaves like shared memory that nobody
+    /// writes.
+    pub fn with_params(&mut self, read: impl FnOnce(&mut Self) -> Outcome) -> Outcome {
+        std::mem::swap(&mut self.shared, &mut self.params);
+        let outcome = read(self);
+        std::mem::swap(&mut self.shared, &mut self.params);
+        outcome
     }
 
     /// A warp touched `bytes` bytes of global memory in a row at each of these addresses.
@@ -204,9 +213,8 @@ fn flow(context: &mut Context, engine: &Engine, warp: &mut Warp, inst: &Inst, al
 fn load_param(context: &mut Context, warp: &mut Warp, inst: &Inst) -> Outcome {
     let addresses =
         if inst.flags & flag::INDEXED != 0 { local::addresses(&warp.registers, inst) } else { [inst.imm as u32; 32] };
-    let shared = std::mem::replace(&mut context.shared, context.params.to_vec());
-    let outcome = shared::load(context, &mut warp.registers, &warp.mask, inst, &addresses);
-    context.shared = shared;
+    let outcome =
+        context.with_params(|context| shared::load(context, &mut warp.registers, &warp.mask, inst, &addresses));
     outcome.map_err(|mut trouble| {
         trouble.access = trouble.access.map(|(_, is_write, address, bytes)| ("param", is_write, address, bytes));
         trouble

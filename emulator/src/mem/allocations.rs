@@ -60,6 +60,13 @@ impl Allocation {
     }
 }
 
+/// An allocation that is on its way out. Its address may be given out again once it is gone.
+#[derive(Clone, Copy, Debug)]
+pub struct AllocationId {
+    address: u64,
+    id: u64,
+}
+
 /// There is not enough memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutOfMemory;
@@ -167,20 +174,20 @@ impl Allocations {
     ///
     /// # Errors
     /// When no device allocation starts there, or this was done before.
-    pub fn begin_free(&mut self, address: u64) -> Result<(), NotAllocated> {
+    pub fn begin_free(&mut self, address: u64) -> Result<AllocationId, NotAllocated> {
         match self.live.get_mut(&address) {
             Some(Allocation { region, kind: Kind::Device { is_going, .. }, .. }) if !*is_going => {
                 *is_going = true;
                 self.used_bytes -= region.end - region.start;
-                Ok(())
+                Ok(AllocationId { address, id: region.id })
             }
             _ => Err(NotAllocated),
         }
     }
 
     /// Frees device memory that [`begin_free`](Self::begin_free) counted as free. Its context may have freed it since.
-    pub fn finish_free(&mut self, address: u64) {
-        if matches!(self.live.get(&address), Some(Allocation { kind: Kind::Device { is_going: true, .. }, .. })) {
+    pub fn finish_free(&mut self, AllocationId { address, id }: AllocationId) {
+        if self.live.get(&address).is_some_and(|it| it.region.id == id) {
             self.remove(address);
         }
     }
@@ -190,8 +197,8 @@ impl Allocations {
     /// # Errors
     /// When no device allocation starts there, or it was freed before.
     pub fn free(&mut self, address: u64) -> Result<(), NotAllocated> {
-        self.begin_free(address)?;
-        self.finish_free(address);
+        let id = self.begin_free(address)?;
+        self.finish_free(id);
         Ok(())
     }
 
@@ -224,6 +231,8 @@ impl Allocations {
         self.n_made += 1;
         self.live.insert(start, Allocation { region, kind, context });
         let regions = Arc::make_mut(&mut self.regions);
+        // What lies in or next to it is told of the new allocation, no longer of one that was there before.
+        regions.freed.retain(|it| it.end <= region.start || region.end <= it.start);
         let at = regions.live.partition_point(|it| it.start < start);
         regions.live.insert(at, region);
         start

@@ -39,7 +39,7 @@ impl Mapping {
 
     /// Gives the memory of some pages back to the system; they read as zero afterwards.
     pub fn discard(&self, offset: u64, bytes: u64) {
-        assert!(offset % PAGE == 0 && offset + bytes <= self.bytes as u64, "{offset} + {bytes} in {self:?}");
+        assert!(offset.is_multiple_of(PAGE) && offset + bytes <= self.bytes as u64, "{offset} + {bytes} in {self:?}");
         // SAFETY: the range is inside this mapping (asserted), which is private and anonymous, so that dropping its
         // contents is seen only by those who read freed device memory. A failure keeps the pages, which is harmless.
         unsafe { libc::madvise((self.base + offset) as *mut _, bytes as usize, libc::MADV_DONTNEED) };

@@ -4,3 +4,6 @@ pub mod allocations;
 pub mod arena;
 pub mod map;
 pub mod region;
+
+#[cfg(test)]
+mod tests;

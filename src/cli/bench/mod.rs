@@ -84,9 +84,6 @@ impl Bench {
         let device = Device::open(self.running.on.device)?;
         let copy_bytes_per_s = bandwidth::of_copy(&device)?; // before the model takes the room
         let is_emulator = device.is_emulator();
-        if is_emulator {
-            say("gale: emulator: counts for nothing as a GPU speed");
-        }
         let work = self.workload(is_emulator);
         let options = self.options(&model.config, &work);
         let (device, mut session) = model.load(self.running.on.device, options)?;
@@ -105,7 +102,12 @@ impl Bench {
         };
         match self.output {
             Format::Md => report.print_table()?,
-            Format::Json => report.print_json()?,
+            Format::Json => {
+                if is_emulator {
+                    say(report::NO_GPU_SPEED); // JSON says it as `counts_as_gpu_speed`
+                }
+                report.print_json()?;
+            }
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 use super::Test;
 use super::sample::mean_and_deviation;
 
+pub const NO_GPU_SPEED: &str = "emulator: counts for nothing as a GPU speed";
+
 pub struct Report<'a> {
     pub model: PathBuf,
     pub device: &'a Device,
@@ -64,7 +66,7 @@ impl Report<'_> {
         }
         writeln!(out, "\n{}: a copy moves {:.1} GB/s", self.device.name(), self.copy_bytes_per_s / 1e9)?;
         if self.device.is_emulator() {
-            writeln!(out, "emulator: counts for nothing as a GPU speed")?;
+            writeln!(out, "{NO_GPU_SPEED}")?;
         }
         Ok(())
     }

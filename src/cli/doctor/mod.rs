@@ -29,8 +29,11 @@ Examples:
 
 impl Doctor {
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        let device = Device::open(self.on.device)?;
         let mut out = io::stdout().lock();
+        for ((major, minor), modules) in modules_by_ptx_version() {
+            writeln!(out, "PTX {major}.{minor}    {}", modules.join(", "))?;
+        }
+        let device = Device::open(self.on.device)?; // a module that the driver does not take is an error that names it
         describe(&device, &mut out)?;
         let copy = bandwidth::of_copy(&device)?;
         let note = if device.is_emulator() { " (emulator: counts for nothing as a GPU speed)" } else { "" };
@@ -62,13 +65,9 @@ fn describe(device: &Device, out: &mut impl Write) -> anyhow::Result<()> {
     let (free, total) = device.memory_info()?;
     writeln!(out, "memory     {} of {} are free", Bytes(free as u64), Bytes(total as u64))?;
     let (major, minor) = device.driver_version();
-    writeln!(out, "driver     for CUDA {major}.{minor}")?;
+    writeln!(out, "driver     for CUDA {major}.{minor}, it has taken all of the PTX")?;
     for path in loaded_libraries() {
         writeln!(out, "library    {path}")?;
-    }
-    // A module that the driver does not take is an error of Device::open, which names it.
-    for ((major, minor), modules) in modules_by_ptx_version() {
-        writeln!(out, "PTX {major}.{minor}    taken by this driver: {}", modules.join(", "))?;
     }
     Ok(())
 }

@@ -89,6 +89,13 @@ Examples:
 /// The status of a program that Ctrl-C ended.
 const INTERRUPTED: u8 = 130;
 
+/// What ended the text.
+enum Ended {
+    StopString,
+    /// The model, the number of tokens, or the user.
+    Otherwise,
+}
+
 impl Generate {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let mut sampler = Sampler::new(self.sampling.sampling()?)?;
@@ -102,8 +109,13 @@ impl Generate {
         signal_hook::flag::register_conditional_shutdown(SIGINT, INTERRUPTED.into(), interrupted.clone())
             .and_then(|_| signal_hook::flag::register(SIGINT, interrupted.clone()))
             .context("cannot handle Ctrl-C")?; // the second one ends the program at once
+        let is_interrupted = || interrupted.load(Ordering::Relaxed);
         let mut timing = Timing::start(prompt.len());
-        self.generate(&mut session, &mut sampler, prompt, &mut output, &mut timing, &interrupted)?;
+        prefill(&mut session, &prompt, &is_interrupted)?;
+        let ended = self.generate(&mut session, &mut sampler, prompt, &mut output, &mut timing, &is_interrupted);
+        // After an error, too, what was generated is shown.
+        output.finish(matches!(ended, Ok(Ended::StopString)))?;
+        ended?;
 
         let seed = if sampler.sampling().temperature == 0.0 {
             String::new()
@@ -111,10 +123,10 @@ impl Generate {
             format!("; --seed {}", sampler.sampling().seed)
         };
         say(format_args!("{timing}{seed}"));
-        Ok(if interrupted.load(Ordering::Relaxed) { INTERRUPTED.into() } else { ExitCode::SUCCESS })
+        Ok(if is_interrupted() { INTERRUPTED.into() } else { ExitCode::SUCCESS })
     }
 
-    /// Feeds the prompt, then each chosen token; the last one is not fed.
+    /// Chooses a token and feeds it, over and over; the last one is not fed.
     fn generate(
         &self,
         session: &mut Session,
@@ -122,11 +134,9 @@ impl Generate {
         prompt: Vec<u32>,
         output: &mut Output,
         timing: &mut Timing,
-        interrupted: &AtomicBool,
-    ) -> anyhow::Result<()> {
-        let is_interrupted = || interrupted.load(Ordering::Relaxed);
-        prefill(session, &prompt, &is_interrupted)?;
-        let (mut history, mut stopped) = (prompt, false);
+        is_interrupted: &dyn Fn() -> bool,
+    ) -> anyhow::Result<Ended> {
+        let mut history = prompt;
         for n_left in (0..self.max_tokens).rev() {
             if is_interrupted() {
                 break;
@@ -136,14 +146,15 @@ impl Generate {
             if !self.ignore_eos && session.config().eos_ids.contains(&id) {
                 break;
             }
-            stopped = output.push(id)?;
-            if stopped || n_left == 0 {
-                break;
+            if output.push(id)? {
+                return Ok(Ended::StopString);
             }
-            history.push(id);
-            session.decode(id)?;
+            if n_left > 0 {
+                history.push(id);
+                session.decode(id)?;
+            }
         }
-        output.finish(stopped)
+        Ok(Ended::Otherwise)
     }
 
     /// What a tokenizer is for, if it is needed at all.

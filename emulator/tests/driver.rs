@@ -1,0 +1,35 @@
+//! The C entry points, called as a program calls them, and small kernels launched through them.
+#![allow(unsafe_code, clippy::undocumented_unsafe_blocks)] // Calling C is what is tested.
+
+#[path = "driver/common.rs"]
+mod common;
+#[path = "driver/kernel.rs"]
+mod kernel;
+#[path = "driver/device.rs"]
+mod device;
+#[path = "driver/context.rs"]
+mod context;
+#[path = "driver/memory.rs"]
+mod memory;
+#[path = "driver/copy.rs"]
+mod copy;
+#[path = "driver/stream.rs"]
+mod stream;
+#[path = "driver/event.rs"]
+mod event;
+#[path = "driver/module.rs"]
+mod module;
+#[path = "driver/capture.rs"]
+mod capture;
+#[path = "driver/graph.rs"]
+mod graph;
+#[path = "driver/launch.rs"]
+mod launch;
+#[path = "driver/warp.rs"]
+mod warp;
+#[path = "driver/grid.rs"]
+mod grid;
+#[path = "driver/fault.rs"]
+mod fault;
+#[path = "driver/environment.rs"]
+mod environment;

@@ -1,0 +1,165 @@
+//! What depends on the environment or on the whole process: each test runs one of the `child_` tests in a new process.
+
+use crate::common::*;
+use cuda_emulator::driver::{context::*, copy::*, device::*, event::*, memory::*, stream::*};
+use std::{env, fs, ptr, thread, time::Duration};
+
+#[test]
+fn a_bad_setting_fails_cu_init_and_says_what_is_allowed() {
+    for (name, value, choice) in [("MODE", "quick", "fast, check or stress"), ("THREADS", "0", "a number from 1")] {
+        let output = succeeds("environment::child_init_fails", &[(name, value)]);
+        let text = stderr(&output);
+        let expected = format!("cuda-emulator: CUDA_EMULATOR_{name} is `{value}`, expected {choice}");
+        assert!(text.contains(&expected), "{text}");
+    }
+}
+
+#[test]
+#[ignore = "run by another test"]
+fn child_init_fails() {
+    assert_eq!(unsafe { cuInit(0) }, INVALID_VALUE);
+    assert_eq!(unsafe { cuDeviceGetCount(&mut 0) }, NOT_INITIALIZED);
+}
+
+#[test]
+fn before_init_everything_says_so() {
+    succeeds("environment::child_before_init", &[]);
+}
+
+#[test]
+#[ignore = "run by another test"]
+fn child_before_init() {
+    unsafe {
+        assert_eq!(cuDeviceGetCount(&mut 0), NOT_INITIALIZED);
+        assert_eq!(cuCtxGetCurrent(&mut ptr::null_mut()), NOT_INITIALIZED);
+        assert_eq!(cuMemAlloc_v2(&mut 0, 1), NOT_INITIALIZED);
+        assert_eq!(cuStreamSynchronize(NULL), NOT_INITIALIZED);
+        assert_eq!(cuEventQuery(NULL), NOT_INITIALIZED);
+        assert_eq!(cuMemcpyDtoD_v2(1, 2, 3), NOT_INITIALIZED);
+        ok(cuDriverGetVersion(&mut 0));
+    }
+}
+
+#[test]
+fn another_card_has_other_numbers() {
+    succeeds("environment::child_rtx4090", &[("GPU", "rtx4090")]);
+}
+
+#[test]
+#[ignore = "run by another test"]
+fn child_rtx4090() {
+    ok(unsafe { cuInit(0) });
+    let attribute = |id| made::<i32>(|out| unsafe { cuDeviceGetAttribute(out, id, 0) });
+    assert_eq!((attribute(16), attribute(75), attribute(76), attribute(97)), (128, 8, 9, 99 << 10));
+}
+
+#[test]
+fn memory_is_exact_and_ends_where_it_says() {
+    for mode in ["fast", "check", "stress"] {
+        succeeds("environment::child_memory_info", &[("MODE", mode)]);
+    }
+}
+
+#[test]
+#[ignore = "run by another test"]
+fn child_memory_info() {
+    let _context = Context::new();
+    let info = || {
+        let (mut free, mut total) = (0, 0);
+        ok(unsafe { cuMemGetInfo_v2(&mut free, &mut total) });
+        (free, total)
+    };
+    let (free, total) = info();
+    assert_eq!(free, total);
+    assert_eq!(made::<usize>(|out| unsafe { cuDeviceTotalMem_v2(out, 0) }), total);
+    let [a, b] = [device_memory(1), device_memory(12_345)];
+    assert_eq!(info().0, total - 12_346, "every byte counts, and nothing else");
+    let mut out = 0;
+    assert_eq!(unsafe { cuMemAlloc_v2(&mut out, total - 12_345) }, OUT_OF_MEMORY);
+    let rest = device_memory(total - 12_346);
+    assert_eq!((info().0, unsafe { cuMemAlloc_v2(&mut out, 1) }), (0, OUT_OF_MEMORY));
+    ok(unsafe { cuMemFreeAsync(rest, NULL) });
+    assert_eq!(info().0, total - 12_346, "freed in the order of the program");
+    // More addresses than there are, so that they have to be used again, waiting for the stream if need be.
+    for _ in 0..50 {
+        let address = made(|out| unsafe { cuMemAllocAsync(out, total / 2, NULL) });
+        ok(unsafe { cuMemFreeAsync(address, NULL) });
+    }
+    for address in [a, b] {
+        ok(unsafe { cuMemFree_v2(address) });
+    }
+    assert_eq!(info().0, total);
+}
+
+#[test]
+fn freed_memory_is_seen_in_check_mode() {
+    succeeds("environment::child_no_reuse", &[("MODE", "check")]);
+}
+
+#[test]
+#[ignore = "run by another test"]
+fn child_no_reuse() {
+    let _context = Context::new();
+    let first = device_memory(1000);
+    ok(unsafe { cuMemFree_v2(first) });
+    for _ in 0..1000 {
+        let other = device_memory(1000);
+        assert!(other.abs_diff(first) >= 1000, "a stale pointer would hit new memory");
+        ok(unsafe { cuMemFree_v2(other) });
+    }
+}
+
+#[test]
+fn orders_hold_under_seeds_and_a_forgotten_one_shows() {
+    let n_reversed = (0..12).filter(|seed| {
+        let output = succeeds("environment::child_orders", &[("MODE", "stress"), ("SEED", &seed.to_string())]);
+        String::from_utf8_lossy(&output.stdout).contains("reversed")
+    });
+    assert!(n_reversed.count() > 0, "two streams without an event between them never changed places");
+}
+
+/// A sum that is right only if copies, memsets and events keep their order, and a race that some seed has to reverse.
+#[test]
+#[ignore = "run by another test"]
+fn child_orders() {
+    let _context = Context::new();
+    let [a, b] = [non_blocking_stream(), non_blocking_stream()];
+    let [x, y] = [device_memory(4), device_memory(4)];
+    let done = event();
+    for round in 0..50 {
+        ok(unsafe { cuMemsetD32Async(x, round, 1, a) });
+        ok(unsafe { cuMemcpyDtoDAsync_v2(y, x, 4, a) });
+        ok(unsafe { cuEventRecord(done, a) });
+        ok(unsafe { cuStreamWaitEvent(b, done, 0) });
+        ok(unsafe { cuMemsetD32Async(x, 1000 + round, 1, b) });
+        ok(unsafe { cuEventRecord(done, b) });
+        ok(unsafe { cuStreamWaitEvent(a, done, 0) });
+        ok(unsafe { cuMemcpyDtoDAsync_v2(x, y, 4, a) });
+        assert_eq!((read(x, a), read(y, a)), (round, round));
+    }
+    ok(unsafe { cuMemsetD32Async(x, 1, 1, a) });
+    ok(unsafe { cuMemsetD32Async(x, 2, 1, b) });
+    ok(unsafe { cuCtxSynchronize() });
+    if read(x, NULL) == 1 {
+        println!("reversed");
+    }
+}
+
+#[test]
+fn counters_are_written_when_the_process_ends() {
+    let file = env::temp_dir().join(format!("cuda-emulator-profile-{}.json", std::process::id()));
+    succeeds("environment::child_profile", &[("PROFILE", file.to_str().unwrap())]);
+    let text = fs::read_to_string(&file).unwrap();
+    fs::remove_file(&file).unwrap();
+    assert!(text.starts_with('{') && text.trim_end().ends_with('}'), "{text}");
+}
+
+#[test]
+#[ignore = "run by another test"]
+fn child_profile() {
+    ok(unsafe { cuInit(0) });
+    // Work that is queued when the process ends keeps it from nothing.
+    std::mem::forget(Context::new());
+    let _gate = Gate::close(NULL);
+    thread::sleep(Duration::from_millis(5));
+}
