@@ -165,8 +165,8 @@ fn cudarc_gets_the_errors_of_a_capture() {
     assert_eq!(stream.capture_status().unwrap(), CU_STREAM_CAPTURE_STATUS_INVALIDATED);
     assert_eq!(stream.end_capture(no_flags).err(), Some(DriverError(CUDA_ERROR_STREAM_CAPTURE_INVALIDATED)));
     stream.begin_capture(CU_STREAM_CAPTURE_MODE_THREAD_LOCAL).unwrap();
-    let launched_by_the_device =
-        Flags::CUDA_GRAPH_INSTANTIATE_FLAG_AUTO_FREE_ON_LAUNCH | Flags::CUDA_GRAPH_INSTANTIATE_FLAG_DEVICE_LAUNCH;
+    let device_launch = 4; // CUDA_GRAPH_INSTANTIATE_FLAG_DEVICE_LAUNCH, which CUDA 11.4 does not have yet
+    let launched_by_the_device = Flags(Flags::CUDA_GRAPH_INSTANTIATE_FLAG_AUTO_FREE_ON_LAUNCH.0 | device_launch);
     assert_eq!(stream.end_capture(launched_by_the_device).err(), Some(DriverError(CUDA_ERROR_INVALID_VALUE)));
     stream.begin_capture(CU_STREAM_CAPTURE_MODE_THREAD_LOCAL).unwrap();
     stream.end_capture(no_flags).unwrap().unwrap().launch().unwrap();

@@ -20,7 +20,7 @@ fn logits_are_those_of_the_golden() {
     let place = tempfile::tempdir().unwrap();
     let path = place.path().join("logits.safetensors");
     for model in ["mis_w8_1layer", "mis_w16_f16", "mis_nowin_v5_gqa8"] {
-        let case = cases(model).into_iter().filter(|it| it["length"].as_u64() < Some(40)).next_back().unwrap();
+        let case = cases(model).into_iter().rfind(|it| it["length"].as_u64() < Some(40)).unwrap();
         let (dir, ids) = (golden(model), comma_separated(&case["input_ids"]));
         let logits = |args: &[&str]| {
             let run = [&["logits", "-m", &dir, "--ids", &ids, "-o", path.to_str().unwrap()], args].concat();

@@ -103,7 +103,8 @@ macro_rules! arithmetic {
 /// A module with the engine for one set of CPU features.
 macro_rules! engine {
     ($module:ident, $features:tt) => {
-        #[allow(unused_variables)]
+        // The unordered comparisons are true on NaN: `!(a >= b)` is not `a < b`.
+        #[allow(unused_variables, clippy::neg_cmp_op_on_partial_ord)]
         mod $module {
             use super::*;
 

@@ -116,7 +116,7 @@ pub fn exp2(x: f32) -> f32 {
     let p = p * f + 9.618_129_107_628_477e-3;
     let p = p * f + 5.550_410_866_482_158e-2;
     let p = p * f + 2.402_265_069_591_007e-1;
-    let p = p * f + 6.931_471_805_599_453e-1;
+    let p = p * f + std::f64::consts::LN_2;
     let p = p * f + 1.0;
     let exponent = shifted.to_bits().wrapping_shl(52);
     f64::from_bits(p.to_bits().wrapping_add(exponent)) as f32

@@ -57,7 +57,7 @@ fn by_window(
         mask.set(bits);
         let mut offsets = [0; 32];
         for (lane, offset) in offsets.iter_mut().enumerate() {
-            *offset = u32::try_from(address(lane) & ((1 << 40) - 1)).unwrap_or(u32::MAX & !15);
+            *offset = u32::try_from(address(lane) & ((1 << 40) - 1)).unwrap_or(!15);
         }
         access(warp, group, &mask, &offsets)?;
     }

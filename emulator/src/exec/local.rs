@@ -15,7 +15,7 @@ pub fn addresses(registers: &Registers, inst: &Inst) -> [u32; 32] {
     for lane in 0..32 {
         // Offsets past 4 GiB stay past any frame.
         let address = base[lane].wrapping_add(inst.imm as i64 as u64);
-        addresses[lane] = u32::try_from(address).unwrap_or(u32::MAX & !7);
+        addresses[lane] = u32::try_from(address).unwrap_or(!7);
     }
     addresses
 }

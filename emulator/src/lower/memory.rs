@@ -275,8 +275,9 @@ pub fn copy_in_frame(translator: &mut Translator, from: u32, to: u32, bytes: u64
     let zero = translator.constant(Class::Double, 0);
     let mut at = 0;
     while at < bytes as u32 {
-        let step =
-            [4u32, 2, 1].into_iter().find(|it| at + it <= bytes as u32 && (from + at) % it == 0 && (to + at) % it == 0);
+        let step = [4u32, 2, 1]
+            .into_iter()
+            .find(|it| at + it <= bytes as u32 && (from + at).is_multiple_of(*it) && (to + at).is_multiple_of(*it));
         let step = step.expect("a byte always fits");
         let value = translator.temporary(Class::Word);
         let micro = translator.emit(Op::LdLocal, [value], [zero]);

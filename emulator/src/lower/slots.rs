@@ -110,18 +110,10 @@ fn live_intervals(draft: &Draft) -> Vec<Option<(usize, usize)>> {
 
 /// The basic blocks as ranges of operations, in order.
 fn blocks(draft: &Draft) -> Vec<std::ops::Range<usize>> {
-    let mut is_start = block_starts(draft);
-    is_start.push(true);
-    let mut blocks = Vec::new();
-    let mut start = 0;
-    for at in 1..is_start.len() {
-        if is_start[at] {
-            blocks.push(start..at);
-            start = at;
-        }
-    }
-    blocks.retain(|it| !it.is_empty());
-    blocks
+    let is_start = block_starts(draft);
+    let starts: Vec<usize> = (0..is_start.len()).filter(|&at| is_start[at]).collect();
+    let ends = starts.iter().skip(1).copied().chain([is_start.len()]);
+    starts.iter().copied().zip(ends).map(|(start, end)| start..end).collect()
 }
 
 /// Which operations begin a basic block.
