@@ -103,7 +103,7 @@ fn embeds<W: Number>(device: &Device) -> Result<()> {
 /// Rows of ±2 and ±4 have these as their root mean square: what is left is the sign.
 fn normalises<W: Number>(device: &Device) -> Result<()> {
     const DIM: usize = 272;
-    let sign = |i: usize| if i % 3 == 0 { -1.0f32 } else { 1.0 };
+    let sign = |i: usize| if i.is_multiple_of(3) { -1.0f32 } else { 1.0 };
     let x: Vec<f32> = (0..2 * DIM).map(|i| sign(i) * if i < DIM { 2.0 } else { 4.0 }).collect();
     let (x, weight) = (device.upload(&x)?, device.upload(&numbers::<W>(DIM))?);
     let mut y = device.alloc::<W>(&[2, DIM])?;
