@@ -63,10 +63,9 @@ fn a_graph_repeats_kernels_memsets_copies_and_calls() {
     let step = Kernel::new(STEP, "step");
     begin(stream);
     ok(unsafe { cuMemsetD32Async(word, 5, 1, stream) });
-    let mut n = 1u64;
-    for _ in 0..3 {
+    // The parameters are taken at capture: `launch` drops them when it returns.
+    for n in 1..=3 {
         ok(step.launch([1; 3], [1; 3], 0, stream, &[word, n]));
-        n += 1; // The parameters were taken at capture.
     }
     ok(unsafe { cuMemcpyDtoDAsync_v2(copy, word, 4, stream) });
     ok(unsafe { cuMemcpyDtoHAsync_v2(pinned.0.cast(), copy, 4, stream) });

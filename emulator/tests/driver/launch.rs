@@ -266,7 +266,7 @@ fn vectors_load_and_store_in_one_instruction() {
     ok(kernel.run(1, 40, &[from, to]));
     let expected: Vec<u32> = words
         .chunks(4)
-        .flat_map(|it| [it[3], it[2], it[1], it[0], it[0] >> 16 | it[0] << 16, it[3], it[0], it[1]])
+        .flat_map(|it| [it[3], it[2], it[1], it[0], it[0].rotate_left(16), it[3], it[0], it[1]])
         .collect();
     assert_eq!(download(to, expected.len()), expected);
 }
