@@ -25,16 +25,18 @@ pub struct Registers {
 #[derive(Clone, Copy, Debug)]
 pub struct Mask {
     pub bits: u32,
+    pub n_lanes: u64,
     pub lanes: Words,
 }
 
 impl Mask {
-    pub const ALL: Mask = Mask { bits: !0, lanes: Words([!0; 32]) };
+    pub const ALL: Mask = Mask { bits: !0, n_lanes: 32, lanes: Words([!0; 32]) };
 
     #[inline(always)]
     pub fn set(&mut self, bits: u32) {
         if bits != self.bits {
             self.bits = bits;
+            self.n_lanes = u64::from(bits.count_ones());
             for (lane, word) in self.lanes.0.iter_mut().enumerate() {
                 *word = 0u32.wrapping_sub(bits >> lane & 1);
             }

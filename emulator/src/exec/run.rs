@@ -97,59 +97,74 @@ pub enum Stop {
     Trouble(Box<Trouble>),
 }
 
-/// Runs a warp until it stops, or for `fuel` instructions.
+/// Runs a warp until it stops, or for about `fuel` instructions.
 pub fn run(context: &mut Context, warp: &mut Warp, fuel: u64) -> Stop {
     let (program, engine) = (context.program, context.engine);
-    let mut left = fuel;
-    let mut n_lane_instructions = 0;
+    let (mut n_instructions, mut n_lane_instructions) = (0, 0);
     let stop = loop {
-        if left == 0 {
+        if n_instructions >= fuel {
             break Stop::Yield;
         }
-        left -= 1;
-        let inst = &program.code[warp.pc as usize];
+        let pc = warp.pc as usize;
+        let inst = &program.code[pc];
         if inst.flags & flag::BLOCK_START != 0 && !warp.splits.is_empty() {
-            let before = warp.pc;
             control::meet(warp);
-            if warp.pc != before {
-                left += 1;
+            if warp.pc as usize != pc {
                 continue;
             }
         }
-        let all = warp.mask.bits;
-        n_lane_instructions += u64::from(all.count_ones());
-        let mut active = all;
-        if inst.guard != NO_GUARD {
-            let pred = warp.registers.preds[usize::from(inst.guard >> 1)];
-            active &= if inst.guard & 1 == 1 { !pred } else { pred };
-            if inst.op == Op::Bra {
-                control::branch_or_fall(warp, active, inst.imm as u32);
-                continue;
+        // Most instructions stand in a row of arithmetic without guards: nothing needs a look between them.
+        let n_straight = usize::from(program.straight[pc]);
+        if n_straight > 0 {
+            for inst in &program.code[pc..pc + n_straight] {
+                // SAFETY: `Engine::best` chose an engine whose features this CPU has.
+                unsafe { engine.arithmetic[inst.op as usize](&mut warp.registers, inst, &warp.mask) };
             }
-            if active == 0 {
-                warp.pc += 1;
-                continue;
-            }
-            warp.mask.set(active);
+            warp.pc += n_straight as u32;
+            n_instructions += n_straight as u64;
+            n_lane_instructions += n_straight as u64 * warp.mask.n_lanes;
+            continue;
         }
-        if let Some(run) = engine.arithmetic.get(inst.op as usize) {
-            // SAFETY: `Engine::best` chose an engine whose features this CPU has.
-            unsafe { run(&mut warp.registers, inst, &warp.mask) };
-        } else {
-            match flow(context, engine, warp, inst, all) {
-                Flow::Next => {}
-                Flow::Jumped => continue,
-                Flow::Stop(stop) => break stop,
-            }
+        n_instructions += 1;
+        n_lane_instructions += warp.mask.n_lanes;
+        match step(context, engine, warp, inst) {
+            Flow::Next => warp.pc += 1,
+            Flow::Jumped => {}
+            Flow::Stop(stop) => break stop,
         }
-        if active != all {
-            warp.mask.set(all);
-        }
-        warp.pc += 1;
     };
-    context.counters.warp_instructions += fuel - left;
+    context.counters.warp_instructions += n_instructions;
     context.counters.lane_instructions += n_lane_instructions;
     stop
+}
+
+/// One instruction that may have a guard, and may be of any kind.
+fn step(context: &mut Context, engine: &Engine, warp: &mut Warp, inst: &Inst) -> Flow {
+    let all = warp.mask.bits;
+    if inst.guard == NO_GUARD {
+        return flow(context, engine, warp, inst, all);
+    }
+    let pred = warp.registers.preds[usize::from(inst.guard >> 1)];
+    let active = all & if inst.guard & 1 == 1 { !pred } else { pred };
+    if inst.op == Op::Bra {
+        control::branch_or_fall(warp, active, inst.imm as u32);
+        return Flow::Jumped;
+    }
+    if active == 0 {
+        return Flow::Next;
+    }
+    warp.mask.set(active);
+    let flow = if let Some(run) = engine.arithmetic.get(inst.op as usize) {
+        // SAFETY: `Engine::best` chose an engine whose features this CPU has.
+        unsafe { run(&mut warp.registers, inst, &warp.mask) };
+        Flow::Next
+    } else {
+        flow(context, engine, warp, inst, all)
+    };
+    if matches!(flow, Flow::Next) {
+        warp.mask.set(all);
+    }
+    flow
 }
 
 /// What follows an instruction that is not arithmetic.

@@ -5,7 +5,7 @@ use super::{
     program::{Inst, NO_GUARD, Program, Site, flag},
     slots::{self, Slots, class_index},
 };
-use crate::isa::Class;
+use crate::isa::{self, Class};
 
 /// Puts the functions one behind the other, the kernel first. There is no recursion, so each function has slots of its
 /// own. Fails when there are more registers than a slot number can count.
@@ -20,7 +20,23 @@ pub fn link(drafts: &[Draft]) -> Result<Program, String> {
     for (index, draft) in drafts.iter().enumerate() {
         append(&mut program, draft, starts[index], &starts)?;
     }
+    program.straight = straight(&program.code);
     Ok(program)
+}
+
+/// [`Program::straight`].
+fn straight(code: &[Inst]) -> Vec<u16> {
+    let mut straight = vec![0u16; code.len()];
+    for at in (0..code.len()).rev() {
+        let is_plain = (code[at].op as usize) < isa::FORMS.len() && code[at].guard == NO_GUARD;
+        let goes_on = code.get(at + 1).is_some_and(|next| next.flags & flag::BLOCK_START == 0);
+        straight[at] = match (is_plain, goes_on) {
+            (false, _) => 0,
+            (true, true) => straight[at + 1].saturating_add(1),
+            (true, false) => 1,
+        };
+    }
+    straight
 }
 
 fn append(program: &mut Program, draft: &Draft, start: usize, starts: &[usize]) -> Result<(), String> {

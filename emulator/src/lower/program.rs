@@ -149,6 +149,8 @@ pub struct Site {
 #[derive(Debug, Default)]
 pub struct Program {
     pub code: Vec<Inst>,
+    /// For each instruction: how many from it on are arithmetic without a guard and in the same basic block.
+    pub straight: Vec<u16>,
     /// Beside `code`, out of its way.
     pub sites: Vec<Site>,
     pub n_words: usize,
