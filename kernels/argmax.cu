@@ -1,7 +1,7 @@
 // Finds the most likely token of each row: greedy decoding.
 //
 //   logits  [n_rows, vocab_size]
-//   tokens  [n_rows]  the lowest id among equals; NaN never wins, and a row of nothing else gives 0
+//   tokens  [n_rows]  the lowest id among equals; NaN never wins, and a row of nothing else gives 2^32 - 1
 //
 // "Better" is a total order on what can win, so the result does not depend on who compares with whom.
 // Right for every grid; a block a row is fastest.
@@ -43,7 +43,7 @@ extern "C" __global__ __launch_bounds__(1024) void argmax(
         __syncthreads();  // warp 0 reads what every warp has written
         if (warp == 0) {
             best = best_in_warp(lane < n_warps ? warp_bests[lane] : none);
-            if (lane == 0) tokens[row] = best.token == no_token ? 0 : best.token;
+            if (lane == 0) tokens[row] = best.token;
         }
         __syncthreads();  // warp 0 has read it before the next row writes it
     }

@@ -90,7 +90,7 @@ impl Config {
             n_heads,
             n_kv_heads,
             vocab_size,
-            norm_eps: file.positive("rms_norm_eps")?.unwrap_or(1e-6) as f32,
+            norm_eps: norm_eps(&file)?,
             rope_theta: refuse::other_rope(&file)?,
             window: window(&file, architecture)?,
             max_position: file.size("max_position_embeddings", MAX_POSITION)?.unwrap_or(match architecture {
@@ -157,6 +157,16 @@ fn n_kv_heads(file: &JsonFile, architecture: Architecture, n_heads: u32) -> Resu
         });
     }
     Ok(n_kv_heads)
+}
+
+/// Added to a mean square, in f32.
+fn norm_eps(file: &JsonFile) -> Result<f32> {
+    const KEY: &str = "rms_norm_eps";
+    let eps = file.positive(KEY)?.unwrap_or(1e-6);
+    if (eps as f32).is_normal() {
+        return Ok(eps as f32);
+    }
+    Err(file.wrong(KEY, "a number that f32 holds, such as 1e-5", &eps.into()))
 }
 
 fn head_dim(file: &JsonFile, dim: u32, n_heads: u32) -> Result<u32> {

@@ -1,6 +1,6 @@
 //! What the outside world can do to us: files, options, requests. A bug of ours is an assert instead.
 //!
-//! Every message is one line that says where, what was expected, what was found, and what to do.
+//! Every message says, in one line (but for a compiler's log from the driver), where, what was expected, what was found, and what to do.
 
 use crate::device::DeviceError;
 use std::path::PathBuf;
@@ -48,6 +48,13 @@ pub enum Error {
     /// A prompt that cannot be run.
     #[error("prompt: expected {expected}, found {found}")]
     Prompt { expected: String, found: String },
+
+    /// A sequence longer than the cache of a model without a window.
+    #[error(
+        "the context is full: it holds {max} tokens, and the text needs {needed} \
+         (this model has no sliding window; --ctx sets the context)"
+    )]
+    Context { max: u64, needed: u64 },
 
     /// The driver, the card or its memory.
     #[error(transparent)]

@@ -1,6 +1,6 @@
 //! gale generates text with Mistral-family models on one NVIDIA GPU.
 //!
-//! Modules in reading order; each uses only those below it.
+//! Modules in reading order; each uses only those below it, but for [`error`], which names what the device says.
 
 pub mod session;
 pub mod model;

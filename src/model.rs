@@ -166,7 +166,7 @@ impl<W: Half> Forward for Model<W> {
         Embed { tokens: &s.tokens, table: embedding, x: &mut s.x, n_tokens, dim }.launch(device)?;
         for layer in layers {
             RmsNorm { x: &s.x, weight: &layer.attention_norm, y: &mut s.h, n_tokens, dim, eps }.launch(device)?;
-            product(device, &layer.qkv, &s.h, &mut s.qkv, [n_tokens, qkv_dim, dim], Into::Replace)?;
+            product(device, &layer.qkv, &s.h, &mut s.qkv, [n_tokens, qkv_dim, dim], Destination::Replace)?;
             Rope {
                 qkv: &s.qkv,
                 turn_per_position: &s.rope_turns,
@@ -208,12 +208,19 @@ impl<W: Half> Forward for Model<W> {
                 n_slots,
             }
             .launch(device)?;
-            product(device, &layer.o, &s.attention, &mut s.x, [n_tokens, dim, config.q_dim()], Into::Add)?;
+            product(device, &layer.o, &s.attention, &mut s.x, [n_tokens, dim, config.q_dim()], Destination::Add)?;
 
             RmsNorm { x: &s.x, weight: &layer.ffn_norm, y: &mut s.h, n_tokens, dim, eps }.launch(device)?;
-            product(device, &layer.gate_up, &s.h, &mut s.gate_up, [n_tokens, 2 * hidden_dim, dim], Into::Replace)?;
+            product(
+                device,
+                &layer.gate_up,
+                &s.h,
+                &mut s.gate_up,
+                [n_tokens, 2 * hidden_dim, dim],
+                Destination::Replace,
+            )?;
             Swiglu { gate_up: &s.gate_up, y: &mut s.act, n_tokens, hidden_dim }.launch(device)?;
-            product(device, &layer.down, &s.act, &mut s.x, [n_tokens, dim, hidden_dim], Into::Add)?;
+            product(device, &layer.down, &s.act, &mut s.x, [n_tokens, dim, hidden_dim], Destination::Add)?;
         }
         Advance { position: &mut s.position, n_tokens }.launch(device)
     }
@@ -225,7 +232,7 @@ impl<W: Half> Forward for Model<W> {
         let x = s.x.rows(rows.start as usize..rows.end as usize, dim as usize);
         RmsNorm { x: &x, weight: norm, y: &mut s.h, n_tokens: n_rows, dim, eps }.launch(device)?;
         let weight = lm_head.as_ref().unwrap_or(embedding);
-        product(device, weight, &s.h, &mut s.logits, [n_rows, vocab_size, dim], Into::Replace)?;
+        product(device, weight, &s.h, &mut s.logits, [n_rows, vocab_size, dim], Destination::Replace)?;
         Argmax { logits: &s.logits, tokens: &mut s.argmax, n_rows, vocab_size }.launch(device)
     }
 
@@ -240,7 +247,7 @@ impl<W: Half> Forward for Model<W> {
 
 /// What a product does with its destination.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Into {
+enum Destination {
     Replace,
     /// The residual addition.
     Add,
@@ -253,9 +260,9 @@ fn product<W: Half>(
     x: &Buffer<W>,
     y: &mut Buffer<f32>,
     [n_tokens, n_out, n_in]: [u32; 3],
-    into: Into,
+    destination: Destination,
 ) -> Result<()> {
-    let accumulate = u32::from(into == Into::Add);
+    let accumulate = u32::from(destination == Destination::Add);
     match n_tokens {
         1 => Matvec { weight, x, y, n_in, n_out, accumulate }.launch(device),
         _ => Matmul { weight, x, y, n_tokens, n_in, n_out, accumulate }.launch(device),

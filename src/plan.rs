@@ -127,7 +127,7 @@ impl Plan {
         add("position", U64, &[1]);
         add("rope_turns", U64, &[head_dim / 2]); // of each pair per position, as a fraction of 2^64
         add("x", F32, &[chunk, dim]); // the residual stream
-        add("h", weight, &[chunk, dim.max(q_dim)]); // a normed row, the input of a product
+        add("h", weight, &[chunk, dim]); // a normed row, the input of a product
         add("qkv", F32, &[chunk, q_dim + 2 * kv_dim]);
         add("q", Bf16, &[chunk, q_dim]);
         add("k_chunk", Bf16, &[chunk, kv_dim]);

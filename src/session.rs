@@ -2,9 +2,10 @@
 
 use crate::{
     config::{Config, WeightType},
-    device::{Buffer, Device, Graph},
+    device::{Buffer, Device, DeviceError, Graph},
     error::{Error, Result},
     kernel::Half,
+    kernels::NO_TOKEN,
     model::{Forward, Model},
     plan::{Group, Plan, Sizes},
     ring::{Position, Ring},
@@ -13,8 +14,12 @@ use crate::{
 use half::{bf16, f16};
 use std::{collections::BTreeMap, ops::ControlFlow};
 
-/// Tokens of a prompt that go through the model at once, unless the window or the context is smaller.
-const DEFAULT_CHUNK: u32 = 512;
+/// Tokens of a prompt that go through the model at once, unless the window or the context is smaller. More would gain
+/// nothing, since the product takes eight at a time; fewer show progress sooner, and any number gives the same bits.
+const DEFAULT_CHUNK: u32 = 64;
+/// What the attention kernel counts in 32 bits, see its launcher: slots, and elements of a layer's keys.
+const MAX_SLOTS: u32 = (1 << 30) - 1;
+const MAX_RING_ELEMENTS: u64 = 1 << 32;
 /// Rows whose logits are made at once when a prompt is scored.
 const LOGIT_ROWS: u32 = 16;
 /// Weights go to the device in pieces of this many rows' bytes, so that progress shows.
@@ -47,7 +52,16 @@ impl Options {
                 found: context.to_string(),
             });
         }
-        let ring = Ring::new(config.window, self.context.unwrap_or(config.max_position));
+        let context = self.context.unwrap_or(config.max_position);
+        let max_slots = MAX_SLOTS.min((MAX_RING_ELEMENTS / u64::from(config.kv_dim())) as u32);
+        if config.window.unwrap_or(context) > max_slots {
+            return Err(Error::Option {
+                option: "--ctx",
+                expected: format!("at most {max_slots}, which is what the attention kernel can count"),
+                found: config.window.unwrap_or(context).to_string(),
+            });
+        }
+        let ring = Ring::new(config.window, context);
         let n_slots = ring.n_slots();
         let max_chunk = self.chunk.unwrap_or(DEFAULT_CHUNK.min(n_slots));
         if max_chunk == 0 || max_chunk > n_slots {
@@ -111,6 +125,12 @@ impl Session {
     ) -> Result<Session> {
         let (ring, sizes) = options.sizes(&config)?;
         let plan = Plan::new(&config, weights.weight_type(), sizes);
+        // Better now than after the upload of the weights.
+        let (free, total) = device.memory_info()?;
+        let requested = plan.total_bytes() as usize;
+        if requested > free {
+            return Err(DeviceError::OutOfMemory { requested, free, total }.into());
+        }
         let allocated_before = device.allocated_bytes();
         let model: Box<dyn Forward> = match weights.weight_type() {
             WeightType::Bf16 => Box::new(load::<bf16>(device, &config, &plan, weights, progress)?),
@@ -227,11 +247,17 @@ impl Session {
     /// The most likely token after the last, found on the device; the lowest id among equals.
     ///
     /// # Errors
-    /// The driver's, from any work since the last wait.
+    /// Logits that are all NaN, and the driver's errors from any work since the last wait.
     pub fn greedy(&self) -> Result<u32> {
         let mut best = [0];
         self.model.argmax().read_into(self.last_row, &mut best)?;
-        Ok(best[0])
+        match best {
+            [NO_TOKEN] => Err(Error::Logits {
+                position: self.position.0.saturating_sub(1),
+                n_logits: self.config.vocab_size as usize,
+            }),
+            [token] => Ok(token),
+        }
     }
 
     /// Takes a sequence from its beginning and gives `row` the logits of each of its last `n_last` positions, in order.
@@ -286,16 +312,13 @@ fn check(config: &Config, ring: Ring, position: Position, ids: &[u32]) -> Result
     }
     let end = position.0 + ids.len() as u64;
     match ring.max_positions() {
-        Some(max) if end > max => Err(Error::Prompt {
-            expected: format!("at most {max} tokens in all (the model has no sliding window; --ctx sets the context)"),
-            found: format!("{end}"),
-        }),
+        Some(max) if end > max => Err(Error::Context { max, needed: end }),
         _ => Ok(()),
     }
 }
 
 /// What decoding one token takes: the same launches for every token, so one graph serves all.
-fn step(model: &mut dyn Forward) -> Result<(), crate::device::DeviceError> {
+fn step(model: &mut dyn Forward) -> Result<(), DeviceError> {
     model.chunk(1)?;
     model.head(0..1)
 }

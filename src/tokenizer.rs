@@ -86,7 +86,12 @@ fn parse(bytes: &[u8]) -> Result<Tokenizer, String> {
         inner.with_padding(None);
         inner.encode_fast(TRIAL, true).map(|_| Tokenizer { inner })
     };
-    match std::panic::catch_unwind(build_and_try) {
+    // The panic's own lines would come before our one.
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let built = std::panic::catch_unwind(build_and_try);
+    std::panic::set_hook(hook);
+    match built {
         Ok(built) => built.map_err(|error| error.to_string()),
         Err(_) => Err("the tokenizers crate cannot work with it".into()),
     }

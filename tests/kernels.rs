@@ -3,6 +3,7 @@
 mod common;
 
 mod kernels {
+    mod copy;
     mod embed;
     mod rms_norm;
     mod matvec;

@@ -1,5 +1,6 @@
-//! A CUDA driver that runs on the CPU: it executes the PTX that `nvcc` emits, warp by warp, with the checks of
-//! compute-sanitizer and exact counters. Built as `cdylib` it is a drop-in `libcuda.so`.
+//! A CUDA driver that runs on the CPU: it executes the PTX that `nvcc` emits, warp by warp, checks every access for
+//! bounds and alignment and every barrier for divergence, and counts exactly. Built as `cdylib` it is a drop-in
+//! `libcuda.so`.
 //!
 //! Modules in reading order; imports go down only.
 

@@ -80,8 +80,11 @@ struct LogitsFile<'a> {
 impl<'a> LogitsFile<'a> {
     fn create(path: &'a Path, n_rows: usize, vocab_size: usize) -> Result<Self> {
         let dir = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        if path.is_dir() {
-            return Err(cannot_write(path, "it is a directory"));
+        // A rename would put a regular file in the place of a link, a pipe or a device.
+        match path.symlink_metadata() {
+            Ok(it) if it.is_dir() => return Err(cannot_write(path, "it is a directory")),
+            Ok(it) if !it.is_file() => return Err(cannot_write(path, "it is there and is no regular file")),
+            _ => {}
         }
         if !dir.is_dir() {
             return Err(cannot_write(path, format_args!("there is no directory {}", dir.display())));

@@ -56,7 +56,9 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            say(format_args!("error: {error:#}"));
+            // One line, whatever a path or a driver's log holds.
+            let message = format!("{error:#}").split('\n').map(str::trim).collect::<Vec<_>>().join(" ");
+            say(format_args!("error: {message}"));
             ExitCode::FAILURE
         }
     }

@@ -94,8 +94,16 @@ pub fn other_rope(file: &JsonFile) -> Result<f64> {
     if let Some(factor) = file.value("partial_rotary_factor").filter(|factor| factor.as_f64() != Some(1.0)) {
         return Err(file.unsupported(format!("partial_rotary_factor = {}", shown(factor)), "the whole head is rotated"));
     }
-    Ok(theta.unwrap_or(10_000.0))
+    let theta = theta.unwrap_or(10_000.0);
+    if !ROPE_THETAS.contains(&theta) {
+        let expected = format!("a number from {:e} to {:e}", ROPE_THETAS.start(), ROPE_THETAS.end());
+        return Err(file.wrong("rope_theta", expected, &theta.into()));
+    }
+    Ok(theta)
 }
+
+/// The bases that [`crate::rope::turns_per_position`] can count in fixed point.
+const ROPE_THETAS: std::ops::RangeInclusive<f64> = 1.0..=1e17;
 
 fn check_rope(file: &JsonFile, key: &str, rope: &Map<String, Value>) -> Result<()> {
     let kind = rope.get("rope_type").or(rope.get("type")).unwrap_or(&Value::Null);

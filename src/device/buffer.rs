@@ -96,8 +96,7 @@ impl<T> Deref for Rows<'_, T> {
 }
 
 impl Device {
-    /// Memory for a tensor of this shape. What it holds is undefined until it is written: the emulator
-    /// reports a kernel that reads it before.
+    /// Memory for a tensor of this shape. What it holds is undefined until it is written.
     pub fn alloc<T: Element>(&self, shape: &[usize]) -> Result<Buffer<T>> {
         let bytes = shape.iter().product::<usize>() * size_of::<T>();
         assert!(bytes > 0, "a buffer holds something, its shape is {shape:?}");

@@ -10,6 +10,7 @@ use cudarc::get_lib_name_candidates;
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_LOCAL, RTLD_NOW};
 use std::env;
 use std::ffi::{CStr, OsStr, c_char, c_int, c_uint};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 /// The oldest CUDA whose driver has every one of [`ENTRY_POINTS`].
@@ -81,7 +82,8 @@ pub(super) fn load(choice: DeviceChoice) -> Result<Loaded> {
             Ok(_) => Loaded { is_emulator: false, ordinal: 0 },
             Err(reason) => {
                 let loaded = load_emulator()?;
-                eprintln!("gale: running on the CPU, in the emulator: {reason}");
+                // A notice that cannot be written is not worth failing for.
+                let _ = writeln!(io::stderr(), "gale: running on the CPU, in the emulator: {reason}");
                 loaded
             }
         },

@@ -13,6 +13,9 @@ kernel! {
     }
 }
 
+/// The token of a row in which nothing can win.
+pub const NO_TOKEN: u32 = u32::MAX;
+
 impl Argmax<'_> {
     /// One block a row.
     pub fn launch(&self, device: &Device) -> Result<()> {

@@ -18,7 +18,7 @@ mod argmax;
 mod advance;
 
 pub use advance::Advance;
-pub use argmax::Argmax;
+pub use argmax::{Argmax, NO_TOKEN};
 pub use attention::{Attention, NO_WINDOW};
 pub use copy::Copy;
 pub use embed::Embed;

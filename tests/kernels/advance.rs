@@ -1,3 +1,5 @@
+//! Planted once, and seen to fail here: every block adds.
+
 use crate::common::*;
 use gale::kernels::Advance;
 

@@ -1,5 +1,7 @@
+//! Planted once, and seen to fail here: the highest id among equals.
+
 use crate::common::*;
-use gale::kernels::Argmax;
+use gale::kernels::{Argmax, NO_TOKEN};
 
 fn best(case: &mut Case, logits: &[Vec<f32>]) -> Vec<u32> {
     let (n_rows, vocab_size) = (logits.len() as u32, logits[0].len() as u32);
@@ -29,7 +31,7 @@ fn argmax_finds_the_lowest_best() {
 fn argmax_orders_special_values() {
     let (nan, inf) = (f32::NAN, f32::INFINITY);
     let rows: [(&[f32], u32); 8] = [
-        (&[nan, nan, nan], 0),
+        (&[nan, nan, nan], NO_TOKEN),
         (&[nan, -inf, nan], 1),
         (&[-inf, -inf, -inf], 0),
         (&[nan, -1.0, -inf], 1),
@@ -42,7 +44,7 @@ fn argmax_orders_special_values() {
         let n_before = case.int(0..=2000); // tokens that cannot win
         let padded = |it: &[f32]| [vec![nan; n_before as usize], it.to_vec()].concat();
         let logits: Vec<Vec<f32>> = rows.iter().map(|(it, _)| padded(it)).collect();
-        let want = rows.map(|(it, token)| if it.iter().all(|it| it.is_nan()) { 0 } else { n_before + token });
+        let want = rows.map(|(it, token)| if it.iter().all(|it| it.is_nan()) { NO_TOKEN } else { n_before + token });
         assert_eq!(best(case, &logits), want);
     });
 }

@@ -1,3 +1,5 @@
+//! Planted once, and seen to fail here: a window one too wide.
+
 use crate::common::oracle::{Exact, assert_rounds_to, attention};
 use crate::common::*;
 use crate::for_both_types;

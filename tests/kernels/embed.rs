@@ -1,3 +1,5 @@
+//! Planted once, and seen to fail here: every token reads the row of the first.
+
 use crate::common::*;
 use crate::for_both_types;
 use gale::kernels::Embed;

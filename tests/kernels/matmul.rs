@@ -1,3 +1,5 @@
+//! Planted once, and seen to fail here: a tile that begins one row late.
+
 use super::matvec::{N_IN, n_roundings};
 use crate::common::oracle::{assert_rounds_to, matvec};
 use crate::common::*;

@@ -1,3 +1,5 @@
+//! Planted once, and seen to fail here: the last piece of a row skipped (kernels/tile.cuh).
+
 use crate::common::oracle::{Exact, assert_rounds_to, matvec};
 use crate::common::*;
 use crate::for_both_types;

@@ -1,3 +1,5 @@
+//! Planted once, and seen to fail here: a slot off by one.
+
 use crate::common::*;
 use gale::kernels::RingWrite;
 use half::bf16;

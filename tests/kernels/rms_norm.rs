@@ -1,3 +1,5 @@
+//! Planted once, and seen to fail here: `eps` left out.
+
 use crate::common::oracle::{assert_rounds_to, rms_norm};
 use crate::common::*;
 use crate::for_both_types;

@@ -1,3 +1,5 @@
+//! Planted once, and seen to fail here: the position cut to 32 bits.
+
 use crate::common::oracle::{Exact, assert_rounds_to, rope};
 use crate::common::*;
 use gale::device::Grid;

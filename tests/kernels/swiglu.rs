@@ -1,3 +1,5 @@
+//! Planted once, and seen to fail here: an exponent off by 0.1 %.
+
 use crate::common::oracle::{assert_rounds_to, swiglu};
 use crate::common::*;
 use crate::for_both_types;

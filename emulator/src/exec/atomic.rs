@@ -4,7 +4,9 @@
 #![allow(unsafe_code)]
 
 use super::{
-    fp, generic, global,
+    fp,
+    generic::{self, Window},
+    global,
     half::{Bf16, F16, pairs},
     lane::{Mask, Registers},
     run::Context,
@@ -161,16 +163,18 @@ pub fn on_shared(
     Ok(())
 }
 
-/// `atom` and `red` without a state space: all lanes of the instruction must agree on one.
+/// `atom` and `red` without a state space; each lane's address says which it is.
 pub fn on_generic(context: &mut Context, warp: &mut Warp, inst: &Inst) -> Outcome {
-    let base = warp.registers.doubles[usize::from(inst.s[0])].0;
-    let address = |lane: usize| base[lane].wrapping_add(inst.imm as i64 as u64);
-    let first = warp.mask.bits.trailing_zeros() as usize;
-    if generic::is_in_window(address(first), generic::SHARED_WINDOW) {
-        let addresses = std::array::from_fn(|lane| (address(lane) - generic::SHARED_WINDOW) as u32);
-        return on_shared(context, &mut warp.registers, &warp.mask, inst, &addresses);
-    }
-    on_global(context, &mut warp.registers, &warp.mask, inst, warp.pc)
+    let pc = warp.pc;
+    generic::by_window(warp, inst, |warp, window, mask, offsets| match window {
+        Window::Global => on_global(context, &mut warp.registers, mask, inst, pc),
+        Window::Shared => on_shared(context, &mut warp.registers, mask, inst, offsets),
+        Window::Local | Window::Param => {
+            let lane = mask.bits.trailing_zeros() as usize;
+            let (address, size) = (u64::from(offsets[lane]), usize::from(inst.bytes));
+            Err(Trouble::access(FaultKind::OutOfBounds, lane, "local", true, address, size))
+        }
+    })
 }
 
 #[cfg(test)]

@@ -18,8 +18,9 @@ pub const SHARED_WINDOW: u64 = 0x7001 << 40;
 pub const LOCAL_WINDOW: u64 = 0x7002 << 40;
 pub const PARAM_WINDOW: u64 = 0x7003 << 40;
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Window {
+/// A state space that a generic address can be in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Window {
     Global,
     Shared,
     Local,
@@ -35,13 +36,8 @@ fn window(address: u64) -> Window {
     }
 }
 
-/// `isspacep`: is the address in the window that begins at `start`; 0 asks for global.
-pub fn is_in_window(address: u64, start: u64) -> bool {
-    if start == 0 { window(address) == Window::Global } else { address >> 40 << 40 == start }
-}
-
 /// Splits the active lanes by window and calls `access` for each group: (window, lanes, offsets in the window).
-fn by_window(
+pub fn by_window(
     warp: &mut Warp,
     inst: &Inst,
     mut access: impl FnMut(&mut Warp, Window, &Mask, &[u32; 32]) -> Outcome,

@@ -1,4 +1,6 @@
-//! One function of the PTX tree to a draft: opcodes become operations, operands become registers.
+//! One function of the PTX tree to a draft: opcodes become operations, operands become registers ([`operands`]).
+
+mod operands;
 
 use super::{
     layout::{self, Layout},
@@ -10,7 +12,7 @@ use super::{
 use crate::{
     exec::generic,
     isa::{self, Class, Form, LaneType, Op},
-    ptx::ast::{Function, Instruction, Module, Operand, RegisterId, RegisterKind, Space, Symbol},
+    ptx::ast::{Function, Instruction, Module, Operand, RegisterKind, Symbol},
 };
 use std::collections::HashMap;
 
@@ -327,113 +329,6 @@ impl<'a> Translator<'a> {
         }
     }
 
-    // ---- operands
-
-    fn own(&self, reg: RegisterId) -> Reg {
-        self.registers[reg.0 as usize]
-    }
-
-    pub fn temporary(&mut self, class: Class) -> Reg {
-        self.draft.register(class, Content::Variable)
-    }
-
-    pub fn constant(&mut self, class: Class, value: u64) -> Reg {
-        let value = if class == Class::Double { value } else { u64::from(value as u32) };
-        if let Some(&reg) = self.constants.get(&(class, value)) {
-            return reg;
-        }
-        let reg = self.draft.register(class, Content::Constant(value));
-        self.constants.insert((class, value), reg);
-        reg
-    }
-
-    fn special(&mut self, name: &str) -> Result<Reg, Refusal> {
-        let special = special(name).ok_or_else(|| format!("reads {name}, which is not supported"))?;
-        if let Some(&reg) = self.specials.get(&special) {
-            return Ok(reg);
-        }
-        let reg = self.draft.register(Class::Word, Content::Special(special));
-        self.specials.insert(special, reg);
-        Ok(reg)
-    }
-
-    /// A register that an instruction writes.
-    pub fn destination(&mut self, operand: &Operand, class: Class) -> Result<Reg, Refusal> {
-        match operand {
-            Operand::Register(reg) => {
-                let reg = self.own(*reg);
-                if self.draft.class(reg) == class { Ok(reg) } else { Err("has a result of another width".into()) }
-            }
-            Operand::Sink => Ok(self.temporary(class)),
-            _ => Err("has a result that is no register".into()),
-        }
-    }
-
-    /// A register with an operand's value; narrower and wider registers are converted.
-    pub fn source(&mut self, operand: &Operand, ty: LaneType) -> Result<Reg, Refusal> {
-        let class = ty.class();
-        let reg = match operand {
-            Operand::Register(reg) => self.own(*reg),
-            Operand::NotRegister(reg) => {
-                let (reg, opposite) = (self.own(*reg), self.temporary(Class::Pred));
-                self.emit(Op::NotPred, [opposite], [reg]);
-                opposite
-            }
-            Operand::Special(name) if name == "WARP_SZ" => self.constant(class, 32),
-            Operand::Special(name) => self.special(name)?,
-            Operand::Integer(value) if class == Class::Pred => {
-                let (value, truth) = (self.constant(Class::Word, u64::from(*value != 0)), self.temporary(Class::Pred));
-                let zero = self.constant(Class::Word, 0);
-                self.emit(Op::SetNeB32, [truth], [value, zero]);
-                truth
-            }
-            Operand::Integer(value) => self.constant(class, *value as u64),
-            Operand::Float32(bits) if class == Class::Word => self.constant(class, u64::from(*bits)),
-            Operand::Float32(bits) => self.constant(class, f64::from(f32::from_bits(*bits)).to_bits()),
-            Operand::Float64(bits) if ty == LaneType::F32 => {
-                self.constant(class, u64::from((f64::from_bits(*bits) as f32).to_bits()))
-            }
-            Operand::Float64(bits) => self.constant(class, *bits),
-            Operand::Symbol(symbol) => {
-                let value = self.symbol(symbol)?;
-                self.constant(class, value)
-            }
-            _ => return Err("has an operand of a kind that is not supported".into()),
-        };
-        Ok(self.converted(reg, class))
-    }
-
-    /// `reg` in the given class: PTX lets wider registers stand for narrower operands.
-    pub fn converted(&mut self, reg: Reg, class: Class) -> Reg {
-        let op = match (self.draft.class(reg), class) {
-            (from, to) if from == to => return reg,
-            (Class::Double, _) => Op::LowB32,
-            _ => Op::WidenU32,
-        };
-        let result = self.temporary(class);
-        self.emit(op, [result], [reg]);
-        result
-    }
-
-    /// The address that a name stands for, in its own state space.
-    pub fn symbol(&self, symbol: &Symbol) -> Result<u64, Refusal> {
-        match symbol {
-            Symbol::Local(variable) => Ok(u64::from(self.layout.own(self.index, *variable))),
-            Symbol::Module(index) => match self.module.variables[*index as usize].space {
-                Space::Shared => Ok(u64::from(self.layout.module_shared(*index))),
-                _ => Ok(self.addresses[index]),
-            },
-            Symbol::Param(param) if self.function().is_entry => {
-                Ok(u64::from(super::param_offsets(&self.function().params)[*param as usize]))
-            }
-            Symbol::Param(param) => Ok(u64::from(self.layout.param(self.index, *param as usize))),
-            Symbol::Return(result) => Ok(u64::from(self.layout.result(self.index, *result as usize))),
-            Symbol::Function(name) => Err(format!("takes the address of function {name}, which is not supported")),
-        }
-    }
-
-    // ---- output
-
     /// Adds an operation with the current instruction's guard and place.
     pub fn emit<const D: usize>(&mut self, op: Op, dst: [Reg; D], src: impl Into<Vec<Reg>>) -> &mut Micro {
         let template = self.template.clone().unwrap_or_else(blank);
@@ -476,33 +371,4 @@ fn without_combination(opcode: &str) -> (String, Option<Op>) {
         }
     }
     (opcode.to_owned(), None)
-}
-
-fn special(name: &str) -> Option<Special> {
-    if let Some((base, axis)) = name.rsplit_once('.') {
-        let axis = ["x", "y", "z"].iter().position(|it| *it == axis)?;
-        return match base {
-            "%tid" => Some(Special::Tid(axis)),
-            "%ntid" => Some(Special::Ntid(axis)),
-            "%ctaid" => Some(Special::Ctaid(axis)),
-            "%nctaid" => Some(Special::Nctaid(axis)),
-            _ => None,
-        };
-    }
-    Some(match name {
-        "%laneid" => Special::LaneId,
-        "%warpid" => Special::WarpId,
-        "%nwarpid" => Special::WarpCount,
-        "%smid" => Special::SmId,
-        "%nsmid" => Special::SmCount,
-        "%gridid" => Special::GridId,
-        "%lanemask_eq" => Special::LaneMaskEq,
-        "%lanemask_lt" => Special::LaneMaskLt,
-        "%lanemask_le" => Special::LaneMaskLe,
-        "%lanemask_gt" => Special::LaneMaskGt,
-        "%lanemask_ge" => Special::LaneMaskGe,
-        "%dynamic_smem_size" => Special::DynamicSharedBytes,
-        "%total_smem_size" => Special::TotalSharedBytes,
-        _ => return None,
-    })
 }

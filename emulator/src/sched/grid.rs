@@ -61,7 +61,7 @@ pub fn launch(
         fault: Mutex::default(),
     };
     let n_workers = (options.n_threads as u64).clamp(1, launch.n_ctas.max(1)) as usize;
-    pool::run(n_workers, &|| launch.work());
+    pool::run(n_workers, options.n_threads, &|| launch.work());
     match launch.fault.into_inner().unwrap_or_else(|it| it.into_inner()) {
         Some((_, fault)) => Err(fault),
         None => Ok(launch.counters.into_inner().unwrap_or_else(|it| it.into_inner())),
