@@ -38,7 +38,7 @@ fn scratch_is_what_the_kernels_pass_on() {
     let plan = Plan::new(&config, WeightType::F16, Sizes { n_slots: 16, max_chunk: 7, n_logit_rows: 3 });
     let bytes = |name| plan.buffer(name).bytes();
     assert_eq!([bytes("tokens"), bytes("position"), bytes("rope_turns")], [7 * 4, 8, 64 * 8]);
-    assert_eq!([bytes("x"), bytes("h"), bytes("qkv")], [7 * 128 * 4, 7 * 512 * 2, 7 * 1024 * 4]);
+    assert_eq!([bytes("x"), bytes("h"), bytes("qkv")], [7 * 128 * 4, 7 * 128 * 2, 7 * 1024 * 4]);
     assert_eq!([bytes("q"), bytes("k_chunk"), bytes("v_chunk")], [7 * 512 * 2, 7 * 256 * 2, 7 * 256 * 2]);
     assert_eq!([bytes("attention"), bytes("gate_up"), bytes("act")], [7 * 512 * 2, 7 * 512 * 4, 7 * 256 * 2]);
     assert_eq!([bytes("logits"), bytes("argmax")], [3 * 512 * 4, 3 * 4]);

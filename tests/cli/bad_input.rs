@@ -106,7 +106,11 @@ fn prompts() {
     finish(command(&["generate", "-m", &model, "-p"]).arg(OsStr::from_bytes(b"caf\xE9")), b"").expect_error(&["UTF-8"]);
 
     let endless = golden("mis_nowin_v5_gqa8");
-    emulated(&["generate", "-m", &endless, "--ids", "1,2,3,4,5", "--ctx", "4"]).expect_error(&["at most 4", "--ctx"]);
+    emulated(&["generate", "-m", &endless, "--ids", "1,2,3,4,5", "--ctx", "4"]).expect_error(&[
+        "holds 4 tokens",
+        "needs 5",
+        "--ctx",
+    ]);
 }
 
 /// What was generated until the context was full is shown, then comes the error.
@@ -117,7 +121,7 @@ fn a_context_that_fills_up() {
     let run = emulated(&[&["generate", "-m", &endless], &ids[..]].concat());
     assert_eq!((run.status, run.stdout.split(',').count()), (1, 3), "{run:?}");
     assert!(
-        run.stdout.ends_with('\n') && run.stderr.contains("at most 5") && run.stderr.lines().count() == 1,
+        run.stdout.ends_with('\n') && run.stderr.contains("holds 5 tokens") && run.stderr.lines().count() == 1,
         "{run:?}"
     );
 }
@@ -145,12 +149,38 @@ fn a_gpu_that_is_not_there() {
 /// The plan shows what takes the room.
 #[test]
 fn too_little_memory() {
-    // 2 layers of keys and values for a billion positions: no card holds that, and no file has to.
+    // 2 layers of keys and values for 67 million positions, 34 GB: more than this card has, and no file has to hold it.
     let model = golden("mis_nowin_v5_gqa8");
-    let run = emulated(&["generate", "-m", &model, "--ids", "1", "--print-ids", "--ctx", "1000000000", "--chunk", "1"]);
+    let ids = ["--ids", "1", "--print-ids", "--ctx", "67000000", "--chunk", "1", "--device", "emulator"];
+    let mut command = command(&[&["generate", "-m", &model], &ids[..]].concat());
+    let run = finish(command.env("CUDA_EMULATOR_GPU", "rtx4090"), b"");
     assert_eq!((run.status, run.stdout.as_str()), (1, ""), "{run:?}");
     let last = run.stderr.lines().last().unwrap();
     assert!(last.starts_with("error: out of device memory: asked for ") && last.contains("bytes are free"), "{run:?}");
-    assert!(run.stderr.contains("k_ring             2 x [1000000000, 1, 64] bf16"), "{run:?}");
+    assert!(run.stderr.contains("k_ring             2 x [67000000, 1, 64] bf16"), "{run:?}");
     assert!(!run.stderr.contains("panicked"), "{run:?}");
+}
+
+/// A context beyond what the attention kernel counts is refused before anything is opened.
+#[test]
+fn a_context_that_cannot_be_counted() {
+    let model = golden("mis_nowin_v5_gqa8");
+    emulated(&["generate", "-m", &model, "--ids", "1", "--print-ids", "--ctx", "1000000000"]).expect_error(&[
+        "--ctx",
+        "at most 67108864",
+        "1000000000",
+    ]);
+}
+
+/// What stands where the logits should go and is no regular file stays as it is.
+#[test]
+fn logits_onto_a_link() {
+    let dir = tempfile::tempdir().unwrap();
+    let (target, link) = (dir.path().join("target"), dir.path().join("link"));
+    std::fs::write(&target, "precious").unwrap();
+    std::os::unix::fs::symlink(&target, &link).unwrap();
+    emulated(&["logits", "-m", &golden(MODEL), "--ids", "1", "-o", link.to_str().unwrap()])
+        .expect_error(&["link", "no regular file"]);
+    assert_eq!(std::fs::read_to_string(&target).unwrap(), "precious");
+    assert!(link.symlink_metadata().unwrap().is_symlink());
 }
