@@ -177,10 +177,10 @@ fn a_context_that_cannot_be_counted() {
 fn logits_onto_a_link() {
     let dir = tempfile::tempdir().unwrap();
     let (target, link) = (dir.path().join("target"), dir.path().join("link"));
-    std::fs::write(&target, "precious").unwrap();
+    fs::write(&target, "precious").unwrap();
     std::os::unix::fs::symlink(&target, &link).unwrap();
     emulated(&["logits", "-m", &golden(MODEL), "--ids", "1", "-o", link.to_str().unwrap()])
         .expect_error(&["link", "no regular file"]);
-    assert_eq!(std::fs::read_to_string(&target).unwrap(), "precious");
+    assert_eq!(fs::read_to_string(&target).unwrap(), "precious");
     assert!(link.symlink_metadata().unwrap().is_symlink());
 }
