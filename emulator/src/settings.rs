@@ -16,11 +16,11 @@ use std::{fmt, path::PathBuf, thread};
 /// How much is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Bounds only.
+    /// Bounds, alignment, barriers: what every mode checks.
     Fast,
-    /// Everything that can be judged without running twice; addresses of freed memory are not used again.
+    /// `Fast`, and memory accesses are counted, and addresses of freed memory are not used again.
     Check,
-    /// `Check` with seeded orders and delays, so that what only works by luck fails.
+    /// `Check` with seeded orders and delays between streams, so that host code that only works by luck fails.
     Stress,
 }
 
