@@ -1,4 +1,4 @@
-//! Planted once, and seen to fail here: the stride of the grid short by one thread.
+//! Planted once, and seen to fail here: the last 16 bytes left out.
 
 use crate::common::*;
 use gale::kernels::Copy;
