@@ -20,8 +20,6 @@ pub enum FaultKind {
     Deadlock,
     /// `trap`, or a failed device-side assertion.
     Trap,
-    /// More instructions than the step limit.
-    StepLimit,
     /// A write to `.const` memory or to a kernel's parameters.
     ReadOnly,
 }
@@ -68,7 +66,6 @@ impl fmt::Display for Fault {
             FaultKind::SyncMaskMismatch => "lanes do not match the sync mask",
             FaultKind::Deadlock => "deadlock",
             FaultKind::Trap => "trap",
-            FaultKind::StepLimit => "step limit reached",
             FaultKind::ReadOnly => "write to read-only memory",
         };
         writeln!(f, "{what} in kernel {}, block ({bx}, {by}, {bz}), thread ({tx}, {ty}, {tz})", self.kernel)?;

@@ -221,7 +221,6 @@ impl Driver {
         let options = sched::Options {
             n_threads: self.settings.n_threads,
             n_sms: self.settings.card.n_sms,
-            compute_capability: self.settings.card.compute_capability,
             check: self.settings.mode != crate::settings::Mode::Fast || self.settings.profile.is_some(),
         };
         match sched::launch(kernel, *shape, params, &regions, options) {
@@ -256,7 +255,7 @@ fn code(fault: &Fault) -> Error {
     match fault.kind {
         FaultKind::OutOfBounds | FaultKind::ReadOnly => Error::ILLEGAL_ADDRESS,
         FaultKind::Misaligned => Error::MISALIGNED_ADDRESS,
-        FaultKind::Deadlock | FaultKind::StepLimit => Error::LAUNCH_TIMEOUT,
+        FaultKind::Deadlock => Error::LAUNCH_TIMEOUT,
         // A GPU stops at these with this code, or goes on with garbage.
         _ => Error::LAUNCH_FAILED,
     }

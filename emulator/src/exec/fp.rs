@@ -13,84 +13,37 @@ pub fn saturate(x: f32) -> f32 {
     if x > 0.0 { if x < 1.0 { x } else { 1.0 } } else { 0.0 }
 }
 
-/// #floating-point-instructions-min: a NaN loses against a number, and -0 < +0.
-#[inline(always)]
-pub fn min(a: f32, b: f32) -> f32 {
-    let zeros = f32::from_bits(a.to_bits() | b.to_bits());
-    let number = if a == b {
-        zeros
-    } else if a < b {
-        a
-    } else {
-        b
+/// The lesser or greater of two: a NaN loses against a number, and -0 < +0, which `$zeros` sees to by joining the signs of
+/// equal numbers.
+macro_rules! extremum {
+    ($(#[$doc:meta])* $name:ident: $float:ty, $zeros:tt, $wins:tt) => {
+        $(#[$doc])*
+        #[inline(always)]
+        pub fn $name(a: $float, b: $float) -> $float {
+            let zeros = <$float>::from_bits(a.to_bits() $zeros b.to_bits());
+            let winner = if a $wins b { a } else { b };
+            let number = if a == b { zeros } else { winner };
+            let or_a = if b.is_nan() { a } else { number };
+            if a.is_nan() { b } else { or_a }
+        }
     };
-    if a.is_nan() {
-        b
-    } else if b.is_nan() {
-        a
-    } else {
-        number
-    }
 }
 
-/// #floating-point-instructions-max: a NaN loses against a number, and -0 < +0.
-#[inline(always)]
-pub fn max(a: f32, b: f32) -> f32 {
-    let zeros = f32::from_bits(a.to_bits() & b.to_bits());
-    let number = if a == b {
-        zeros
-    } else if a > b {
-        a
-    } else {
-        b
-    };
-    if a.is_nan() {
-        b
-    } else if b.is_nan() {
-        a
-    } else {
-        number
-    }
+extremum! {
+    /// #floating-point-instructions-min
+    min: f32, |, <
 }
-
-/// [`min`] for f64.
-#[inline(always)]
-pub fn min64(a: f64, b: f64) -> f64 {
-    let zeros = f64::from_bits(a.to_bits() | b.to_bits());
-    let number = if a == b {
-        zeros
-    } else if a < b {
-        a
-    } else {
-        b
-    };
-    if a.is_nan() {
-        b
-    } else if b.is_nan() {
-        a
-    } else {
-        number
-    }
+extremum! {
+    /// #floating-point-instructions-max
+    max: f32, &, >
 }
-
-/// [`max`] for f64.
-#[inline(always)]
-pub fn max64(a: f64, b: f64) -> f64 {
-    let zeros = f64::from_bits(a.to_bits() & b.to_bits());
-    let number = if a == b {
-        zeros
-    } else if a > b {
-        a
-    } else {
-        b
-    };
-    if a.is_nan() {
-        b
-    } else if b.is_nan() {
-        a
-    } else {
-        number
-    }
+extremum! {
+    /// [`min`] for f64.
+    min64: f64, |, <
+}
+extremum! {
+    /// [`max`] for f64.
+    max64: f64, &, >
 }
 
 /// #floating-point-instructions-div: for 2^126 < |b| < 2^128 `div.approx` gives 0 (NaN if a is infinite).

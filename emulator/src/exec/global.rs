@@ -91,7 +91,7 @@ const GROUP: usize = 8;
 
 /// How the addresses of 32 lanes lie.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Pattern {
+enum Pattern {
     /// Lane `l` is at `base + l * stride`.
     Contiguous,
     /// All at one address.
@@ -103,7 +103,7 @@ pub enum Pattern {
 
 /// Finds the pattern of addresses that are `stride` bytes apart when they are neighbours.
 #[inline(always)]
-pub fn pattern(addresses: &[u64; 32], stride: u64) -> Pattern {
+fn pattern(addresses: &[u64; 32], stride: u64) -> Pattern {
     let (mut off_line, mut off_base, mut off_group) = (0, 0, 0);
     for lane in 0..32 {
         off_line |= addresses[lane] ^ addresses[0].wrapping_add(stride * lane as u64);

@@ -50,9 +50,8 @@ pub fn allocate(draft: &Draft) -> Slots {
     let mut active: BinaryHeap<Reverse<(usize, usize)>> = BinaryHeap::new(); // (end, register)
     for reg in order {
         let Some((start, end)) = intervals[reg] else { continue };
-        while let Some(&Reverse((last, done))) = active.peek().filter(|it| it.0.0 < start) {
+        while let Some(&Reverse((_, done))) = active.peek().filter(|it| it.0.0 < start) {
             active.pop();
-            debug_assert!(last < start);
             let class = class_index(draft.registers[done].0);
             free[class].extend(slots.of[done].map(Reverse));
         }

@@ -20,7 +20,6 @@ pub struct Options {
     /// Host threads that run CTAs.
     pub n_threads: usize,
     pub n_sms: u32,
-    pub compute_capability: (u32, u32),
     /// Count memory accesses.
     pub check: bool,
 }
