@@ -1,6 +1,6 @@
 //! Cases that share their inputs, and so a module.
 
-use crate::{
+use crate::conformance::{
     cases::{Case, Operand},
     run::{Card, Results},
     vectors::{Extent, LANES, vectors},

@@ -1,7 +1,7 @@
 //! What is tested: one case for each opcode, with the types of its operands and results and the PTX that runs it.
 
-use crate::{
-    memory_cases, matrix_cases,
+use crate::conformance::{
+    matrix_cases, memory_cases,
     types::{B32, Opcode, PRED, Type, U32},
     warp_cases,
 };
@@ -131,8 +131,8 @@ fn arithmetic(text: &str) -> Option<Vec<Case>> {
             return Some(vec![with_carry(text, &opcode, ty)]);
         }
         "lop3" => return (opcode.modifiers == ["b32"]).then(lop3),
-        "abs" | "neg" | "not" | "cnot" | "popc" | "clz" | "brev" | "bfind" | "mov" | "rcp" | "sqrt" | "rsqrt" | "ex2"
-        | "lg2" | "sin" | "cos" | "tanh" | "testp" => vec![whole(ty)],
+        "abs" | "neg" | "not" | "cnot" | "popc" | "clz" | "brev" | "bfind" | "mov" | "rcp" | "sqrt" | "rsqrt"
+        | "ex2" | "lg2" | "sin" | "cos" | "tanh" | "testp" => vec![whole(ty)],
         "cvt" if types[0].n_elements > ty.n_elements => vec![whole(ty); 2],
         "cvt" => vec![whole(ty)],
         "add" | "sub" | "mul" | "mul24" | "div" | "rem" | "min" | "max" | "and" | "or" | "xor" | "setp" | "set"

@@ -1,6 +1,6 @@
 //! The PTX around a case: threads load their operands, run its body and store what it leaves.
 
-use crate::{
+use crate::conformance::{
     cases::Case,
     types::{Kind, Type},
 };
@@ -23,7 +23,7 @@ pub fn entry(case: &Case, name: &str) -> String {
 {{
     .reg .pred %outside;
     .reg .b32 %thread, %index, %count, %truth, %shared, %tile;
-    .reg .b64 %address, %outputs, %scratch, %step;
+    .reg .b64 %address, %outputs, %scratch, %step, %generic;
     .shared .align 16 .b8 threads[{}];
     .shared .align 16 .b8 warps[{}];
 ",

@@ -1,6 +1,6 @@
 //! mma, ldmatrix and stmatrix.
 
-use crate::{
+use crate::conformance::{
     cases::{Case, Chapter, Operand, Values, whole},
     types::{B32, Type},
 };
@@ -73,7 +73,7 @@ fn register(ty: Type) -> Type {
 /// Integers on all bits; floats on small integers, whose sums are exact, and on moderate numbers.
 fn products(text: &str) -> Vec<Case> {
     let text = format!("mma.sync.aligned.{text}");
-    let types = crate::types::Opcode::parse(&text).types();
+    let types = crate::conformance::types::Opcode::parse(&text).types();
     let [d, a, b, c] = types[..] else { unreachable!("four types") };
     let shape = text.split('.').find_map(Shape::named).expect("a shape is among the modifiers");
     let n_a = n_registers(shape.m * shape.k, a);
@@ -125,4 +125,3 @@ fn store(n: usize, trans: &str) -> Case {
     );
     Case { label: text, chapter: Chapter::Matrix, operands: vec![whole(B32); n], results: vec![B32; 4], body }
 }
-

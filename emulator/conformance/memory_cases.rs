@@ -1,6 +1,6 @@
 //! Loads and stores of each width, and atomics: each thread on memory of its own, and whole warps on one place.
 
-use crate::{
+use crate::conformance::{
     cases::{Case, Chapter, whole},
     types::{B32, B64, Kind, Type},
 };
@@ -26,7 +26,7 @@ struct Space {
 const SPACES: [Space; 3] = [
     Space { name: ".global", address: "%scratch", prepare: "" },
     Space { name: ".shared", address: "%shared", prepare: "" },
-    Space { name: "", address: "%step", prepare: "cvta.global.u64 %step, %scratch; " },
+    Space { name: "", address: "%generic", prepare: "cvta.global.u64 %generic, %scratch; " },
 ];
 
 fn case(label: String, operands: &[Type], results: &[Type], body: String) -> Case {
@@ -51,12 +51,16 @@ fn loads(cases: &mut Vec<Case>) {
         }
         for (n, operands) in [(2, "%a0, %a1"), (4, "%a0, %a1, %a2, %a3")] {
             let results = operands.replace('a', "d");
-            let body = format!("{prepare}st{name}.v{n}.b32 [{address}], {{{operands}}}; ld{name}.v{n}.b32 {{{results}}}, [{address}];");
+            let body = format!(
+                "{prepare}st{name}.v{n}.b32 [{address}], {{{operands}}}; ld{name}.v{n}.b32 {{{results}}}, [{address}];"
+            );
             cases.push(case(format!("ld{name}.v{n}.b32"), &vec![B32; n], &vec![B32; n], body));
         }
         for (ty, width) in [("u8", 8), ("b16", 16), ("b32", 32)] {
             let text = format!("st{name}.{ty}");
-            let body = format!("{prepare}st{name}.b64 [{address}], %a0; {text} [{address}+4], %a1; ld{name}.b64 %d0, [{address}];");
+            let body = format!(
+                "{prepare}st{name}.b64 [{address}], %a0; {text} [{address}+4], %a1; ld{name}.b64 %d0, [{address}];"
+            );
             let register = Type { kind: Kind::Bits, bits: u32::max(width, 16), n_elements: 1 };
             cases.push(case(format!("{text} +4"), &[B64, register], &[B64], body));
         }

@@ -1,6 +1,6 @@
 //! Runs cases through whatever `libcuda` cudarc finds, or through the one that was loaded before.
 
-use crate::{
+use crate::conformance::{
     cases::Case,
     kernel::{BLOCK, SCRATCH_BYTES, module, name},
 };
@@ -54,8 +54,7 @@ impl Card {
     fn load(&self, text: &str) -> Result<CUmodule, String> {
         let text = CString::new(text).expect("PTX of ours has no zero byte");
         let mut log = vec![0u8; 8192];
-        let mut options =
-            [CUjit_option::CU_JIT_ERROR_LOG_BUFFER, CUjit_option::CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES];
+        let mut options = [CUjit_option::CU_JIT_ERROR_LOG_BUFFER, CUjit_option::CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES];
         let mut values = [log.as_mut_ptr().cast::<c_void>(), log.len() as *mut c_void];
         let mut module = ptr::null_mut();
         // SAFETY: the text ends with a zero; the two options have a value each, the log's place and its size.
@@ -71,6 +70,7 @@ impl Card {
 
     /// Runs cases of the same inputs [operand][vector], as one module. The outer error is of the module.
     pub fn run(&self, cases: &[&Case], inputs: &[Vec<u64>], n: usize) -> Result<Vec<Results>, String> {
+        self.context.bind_to_thread().map_err(|error| format!("{error:?}"))?;
         let module = self.load(&module(cases.iter().copied()))?;
         let n_results = cases.iter().map(|it| it.results.len()).sum();
         let results = self.launch(module, cases, inputs, n, n_results).map_err(|error| format!("{error:?}"));
@@ -94,7 +94,7 @@ impl Card {
         let device_inputs = Memory::new(all.len() * 8)?;
         let outputs = Memory::new(n_results * n * 8)?;
         let scratch = Memory::new(n * SCRATCH_BYTES)?;
-        // SAFETY: the allocations are of these sizes; a kernel takes four parameters as [`crate::kernel::entry`] declares
+        // SAFETY: the allocations are of these sizes; a kernel takes four parameters as [`crate::conformance::kernel::entry`] declares
         // them, and reaches no further than n threads.
         unsafe {
             result::memcpy_htod_sync(device_inputs.0, &all)?;

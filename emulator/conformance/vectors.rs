@@ -1,6 +1,6 @@
 //! The operands that cases run on: edges of each type, crossed, and seeded random bits.
 
-use crate::{
+use crate::conformance::{
     cases::{Operand, Values},
     types::{Format, Kind, Type, mask},
 };
@@ -18,7 +18,7 @@ pub enum Extent {
 pub const LANES: usize = 32;
 
 /// Vectors of a sample, at most.
-const SAMPLE: usize = 768;
+const SAMPLE: usize = 512;
 
 /// Random vectors behind the edges.
 const RANDOM: usize = 3072;
@@ -44,14 +44,16 @@ impl Random {
 pub fn vectors(operands: &[Operand], extent: Extent) -> Vec<Vec<u64>> {
     let mut random = Random(0x5eed + operands.len() as u64);
     let rows = match operands {
-        [one] if extent == Extent::Whole && one.values == Values::Whole && one.ty.register_bits() == 16 => {
-            (0..1 << 16).map(|it| vec![it]).collect()
-        }
+        [one] if extent == Extent::Whole && is_exhaustive(one) => (0..1 << 16).map(|it| vec![it]).collect(),
         _ => crossed(operands, extent, &mut random),
     };
     let n = rows.len().next_multiple_of(LANES);
     let row = |i: usize| &rows[i % rows.len()];
     (0..operands.len()).map(|k| (0..n).map(|i| row(i)[k]).collect()).collect()
+}
+
+fn is_exhaustive(operand: &Operand) -> bool {
+    operand.values == Values::Whole && operand.ty.kind != Kind::Pred && operand.ty.register_bits() == 16
 }
 
 /// Rows of all pairs of edges (of fewer edges, where there are more operands), then random rows.
@@ -88,7 +90,7 @@ fn random_row(operands: &[Operand], random: &mut Random) -> Vec<u64> {
     let mut row: Vec<u64> = operands.iter().map(|&it| random_value(it, random)).collect();
     // Equal operands, and such as differ by their last bits, are rare among random ones.
     if operands.len() > 1 && operands[0] == operands[1] && random.below(8) == 0 {
-        row[1] = row[0] ^ (random.next() & 3);
+        row[1] = (row[0] ^ (random.next() & 3)) & mask(operands[0].ty.width());
     }
     row
 }
@@ -209,17 +211,31 @@ fn float_edges(format: &Format) -> Vec<u64> {
     let normal = format.smallest_normal();
     let mut magnitudes = vec![0, one, format.largest(), 1, normal, format.infinity()];
     magnitudes.extend([format.canonical_nan(), format.infinity() + 1, power(1), one + 1, one - 1, power(-1)]);
-    magnitudes.extend([normal - 1, normal + 1, normal / 2, power(-1) + normal / 2, power(1) + normal / 4, one + normal / 2]);
+    magnitudes.extend([
+        normal - 1,
+        normal + 1,
+        normal / 2,
+        power(-1) + normal / 2,
+        power(1) + normal / 4,
+        one + normal / 2,
+    ]);
     magnitudes.extend([format.infinity() + normal / 2, format.largest() - 1, 2, 3]);
     // The limits of integers, and what is just within and without.
     for n in [7, 8, 15, 16, 31, 32, 63, 64].into_iter().filter(|&n| n <= format.bias()) {
         magnitudes.extend([power(n) - 1, power(n), power(n) + 1]);
     }
     // The limits of narrower formats, and ties between their numbers.
-    for (exponent, bits) in [(-14, 10), (-24, 10), (-25, 10), (-126, 7), (-126, 23), (-149, 23), (-150, 23), (8, 3), (0, 10)] {
+    for (exponent, bits) in
+        [(-14, 10), (-24, 10), (-25, 10), (-126, 7), (-126, 23), (-149, 23), (-150, 23), (8, 3), (0, 10)]
+    {
         if -exponent < format.bias() && bits < format.mantissa_bits {
             let tie = normal >> (bits + 1);
-            magnitudes.extend([power(exponent), power(exponent) + tie, power(exponent) + tie + 1, power(exponent) + 3 * tie]);
+            magnitudes.extend([
+                power(exponent),
+                power(exponent) + tie,
+                power(exponent) + tie + 1,
+                power(exponent) + 3 * tie,
+            ]);
         }
     }
     magnitudes.iter().flat_map(|it| [*it, it | format.sign()]).map(|it| it & mask(format.bits())).collect()

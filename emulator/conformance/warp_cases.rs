@@ -1,6 +1,6 @@
 //! Instructions in which the lanes of a warp take part together.
 
-use crate::{
+use crate::conformance::{
     cases::{Case, Chapter, Operand, Values, whole},
     types::{B32, B64, PRED, Type, U32},
 };
@@ -68,7 +68,8 @@ fn matches_and_reductions(cases: &mut Vec<Case>) {
             cases.push(case(format!("{text} {variant}"), vec![whole(ty), members()], vec![B32, PRED], body));
         }
     }
-    for operation in ["add.u32", "add.s32", "min.u32", "min.s32", "max.u32", "max.s32", "and.b32", "or.b32", "xor.b32"] {
+    for operation in ["add.u32", "add.s32", "min.u32", "min.s32", "max.u32", "max.s32", "and.b32", "or.b32", "xor.b32"]
+    {
         let text = format!("redux.sync.{operation}");
         let whole_warp = format!("{text} %d0, %a0, %a1;");
         cases.push(case(text.clone(), vec![whole(B32), members()], vec![B32], whole_warp));

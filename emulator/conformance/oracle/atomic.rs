@@ -6,7 +6,7 @@ use super::{
     float::Modes,
     integer::{value, wrapped},
 };
-use crate::{
+use crate::conformance::{
     cases::Case,
     types::{F32, Format, Opcode, Type, mask},
     vectors::LANES,

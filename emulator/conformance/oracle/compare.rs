@@ -1,12 +1,7 @@
 //! #comparison-and-selection-instructions, #half-precision-comparison-instructions, and testp.
 
-use super::{
-    Definition, Want,
-    exact::Number,
-    float::Modes,
-    integer::value,
-};
-use crate::{
+use super::{Definition, Want, exact::Number, float::Modes, integer::value};
+use crate::conformance::{
     cases::Case,
     types::{F32, Format, Kind, Opcode, PRED, Type, mask},
 };

@@ -6,7 +6,7 @@ use super::{
     float::{Modes, rounding},
     integer::{clamped, value, wrapped},
 };
-use crate::{
+use crate::conformance::{
     cases::Case,
     types::{F32, F64, Format, Opcode, TF32, Type, mask},
 };
@@ -108,7 +108,7 @@ fn top_of_word(want: Want) -> Want {
     match want {
         Want::Bits(bits) => top(bits),
         Want::Nan(_) => Want::Nan(&F32),
-        Want::Either(a, b) => Want::Either(a << low, b << low),
+        Want::AnyOf(wants) => Want::AnyOf(wants.into_iter().map(top_of_word).collect()),
         other => other,
     }
 }

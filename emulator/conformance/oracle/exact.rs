@@ -1,6 +1,6 @@
 //! Floats as exact numbers, arithmetic on them without loss, and the one rounding that all formats share.
 
-use crate::types::{Format, mask};
+use crate::conformance::types::{Format, mask};
 
 /// ± mantissa * 2^exponent; when `is_inexact`, more than that by less than one 2^exponent.
 #[derive(Clone, Copy, Debug)]
@@ -214,8 +214,14 @@ impl Number {
     pub fn to_f64(self) -> f64 {
         match self {
             Self::Nan => f64::NAN,
-            Self::Infinite { is_negative } => if is_negative { f64::NEG_INFINITY } else { f64::INFINITY },
-            Self::Finite(it) => f64::from_bits(it.round(&crate::types::F64, Rounding::NearestEven)),
+            Self::Infinite { is_negative } => {
+                if is_negative {
+                    f64::NEG_INFINITY
+                } else {
+                    f64::INFINITY
+                }
+            }
+            Self::Finite(it) => f64::from_bits(it.round(&crate::conformance::types::F64, Rounding::NearestEven)),
         }
     }
 }

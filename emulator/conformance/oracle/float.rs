@@ -6,7 +6,7 @@ use super::{
     exact::{Exact, Number, Rounding},
     integer,
 };
-use crate::{
+use crate::conformance::{
     cases::Case,
     types::{Format, Opcode},
 };
@@ -61,7 +61,7 @@ impl Modes {
         let is_negative = bits & format.sign() != 0;
         // To [+0, 1] and to no less than 0: of -0 the ISA does not say whether it stays.
         if (sat || relu) && bits == format.sign() {
-            return Want::Either(0, bits);
+            return Want::AnyOf(vec![Want::Bits(0), Want::Bits(bits)]);
         }
         if (sat || relu) && is_negative {
             return Want::Bits(0);
@@ -83,7 +83,7 @@ impl Modes {
         }
         // Rounded up to the least normal number: whether the result was subnormal depends on what was asked first.
         if self.ftz && bits & !self.format.sign() == self.format.smallest_normal() && value.is_tiny(self.format) {
-            return Want::Either(bits, zero);
+            return Want::AnyOf(vec![self.limited(bits), self.limited(zero)]);
         }
         self.limited(bits)
     }
@@ -152,12 +152,11 @@ pub fn product(a: Number, b: Number) -> Number {
         (Number::Infinite { is_negative: a }, Number::Infinite { is_negative: b }) => {
             Number::Infinite { is_negative: a != b }
         }
-        (Number::Infinite { is_negative }, Number::Finite(it)) | (Number::Finite(it), Number::Infinite { is_negative }) => {
-            match it.is_zero() {
-                true => Number::Nan,
-                false => Number::Infinite { is_negative: is_negative != it.is_negative },
-            }
-        }
+        (Number::Infinite { is_negative }, Number::Finite(it))
+        | (Number::Finite(it), Number::Infinite { is_negative }) => match it.is_zero() {
+            true => Number::Nan,
+            false => Number::Infinite { is_negative: is_negative != it.is_negative },
+        },
         (Number::Finite(a), Number::Finite(b)) => Number::Finite(a.times(b)),
     }
 }
@@ -188,7 +187,7 @@ type Lane = Box<dyn Fn(&[u64]) -> Want>;
 
 fn element(opcode: &Opcode, modes: Modes) -> Option<Lane> {
     let known = ["rn", "rz", "rm", "rp", "ftz", "sat", "relu", "NaN", "xorsign", "abs"];
-    let is_known = |it: &String| known.contains(&it.as_str()) || crate::types::Type::named(it).is_some();
+    let is_known = |it: &String| known.contains(&it.as_str()) || crate::conformance::types::Type::named(it).is_some();
     if !opcode.modifiers.iter().all(is_known) {
         return None;
     }
@@ -216,7 +215,7 @@ fn sign_changed(modes: Modes, bits: u64, of: impl Fn(u64) -> u64) -> Want {
     if modes.format.is_nan(bits) { Want::Nan(modes.format) } else { Want::Bits(of(modes.flushed(bits))) }
 }
 
-/// #floating-point-instructions-min: the other operand of a NaN, of two the canonical NaN; .NaN makes it of one; -0 is
+/// #floating-point-instructions-min: the other operand of a NaN, a NaN of two; .NaN makes the canonical NaN of one; -0 is
 /// less than +0; .xorsign.abs compares magnitudes and gives the result the product of the signs.
 fn least_or_greatest(opcode: &Opcode, modes: Modes) -> Lane {
     let format = modes.format;
@@ -226,10 +225,6 @@ fn least_or_greatest(opcode: &Opcode, modes: Modes) -> Lane {
         let magnitude = (bits & !format.sign()) as i64;
         if bits & format.sign() != 0 { -magnitude - 1 } else { magnitude }
     };
-    let canonical = move || {
-        // f64 has no canonical NaN in the ISA.
-        if format.bits() == 64 { Want::Nan(format) } else { Want::Bits(format.canonical_nan()) }
-    };
     Box::new(move |x| {
         let [mut a, mut b] = [x[0], x[1]].map(|it| modes.flushed(it));
         let sign = (a ^ b) & format.sign();
@@ -238,12 +233,12 @@ fn least_or_greatest(opcode: &Opcode, modes: Modes) -> Lane {
             b &= !format.sign();
         }
         let chosen = match (format.is_nan(a), format.is_nan(b)) {
-            (true, true) => return canonical(),
-            (true, false) | (false, true) if nan_wins => return canonical(),
-            (true, false) => b,
-            (false, true) => a,
             (false, false) if (order(a) > order(b)) == is_max => a,
             (false, false) => b,
+            _ if nan_wins => return Want::Bits(format.canonical_nan()),
+            (true, true) => return Want::Nan(format),
+            (true, false) => b,
+            (false, true) => a,
         };
         modes.limited(if xorsign { chosen & !format.sign() | sign } else { chosen })
     })

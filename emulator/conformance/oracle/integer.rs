@@ -1,7 +1,7 @@
 //! #integer-arithmetic-instructions, #logic-and-shift-instructions, #extended-precision-arithmetic-instructions.
 
 use super::{Definition, Want};
-use crate::{
+use crate::conformance::{
     cases::Case,
     types::{Kind, Opcode, Type, mask},
 };

@@ -7,7 +7,7 @@ use super::{
     exact::Number,
     integer::{clamped, value, wrapped},
 };
-use crate::{
+use crate::conformance::{
     cases::Case,
     matrix_cases::Shape,
     types::{F16, Type, mask},
@@ -21,12 +21,16 @@ pub fn definition(case: &Case) -> Option<Definition> {
         "mma" => multiply(case),
         "ldmatrix" => {
             let n = case.results.len();
-            Some(Definition::Warp(Box::new(move |x| (0..n).map(|i| each_lane(|lane| loaded(x, i, lane, trans))).collect())))
+            Some(Definition::Warp(Box::new(move |x| {
+                (0..n).map(|i| each_lane(|lane| loaded(x, i, lane, trans))).collect()
+            })))
         }
         "stmatrix" => {
             let n = case.operands.len();
             Some(Definition::Warp(Box::new(move |x| {
-                (0..4).map(|word| each_lane(|lane| if lane < 8 * n { stored(x, word, lane, trans) } else { 0 })).collect()
+                (0..4)
+                    .map(|word| each_lane(|lane| if lane < 8 * n { stored(x, word, lane, trans) } else { 0 }))
+                    .collect()
             })))
         }
         _ => None,

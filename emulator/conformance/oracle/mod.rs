@@ -1,7 +1,7 @@
 //! What each case must compute, written from the PTX ISA in the most obvious way: integers in `i128`, floats as exact
 //! numbers that are rounded once. It shares nothing with the emulator.
 //!
-//! NaNs: where the ISA promises the canonical NaN (min, max, .relu, .satfinite) its bits are compared. Elsewhere it
+//! NaNs: where the ISA promises the canonical NaN (.NaN of min and max, .relu, .satfinite) its bits are compared. Elsewhere it
 //! leaves the payload open, and any NaN will do.
 
 pub mod approximate;
@@ -14,7 +14,7 @@ pub mod integer;
 pub mod matrix;
 pub mod warp;
 
-use crate::{
+use crate::conformance::{
     cases::{Case, Chapter},
     types::{Format, mask},
     vectors::LANES,
@@ -27,10 +27,16 @@ use std::fmt;
 pub enum Want {
     Bits(u64),
     /// The ISA leaves it open which.
-    Either(u64, u64),
+    AnyOf(Vec<Want>),
     Nan(&'static Format),
     /// Within bounds of `value`; `ulps` are of the format, about `value`.
-    Near { format: &'static Format, value: f64, relative: f64, absolute: f64, ulps: f64 },
+    Near {
+        format: &'static Format,
+        value: f64,
+        relative: f64,
+        absolute: f64,
+        ulps: f64,
+    },
     /// The ISA says that it is unspecified.
     Anything,
     /// Only these bits.
@@ -44,18 +50,27 @@ impl Want {
         Self::Bits(value.into())
     }
 
+    /// Does the ISA give bounds, or nothing, where it could give bits?
+    pub fn is_approximate(&self) -> bool {
+        match self {
+            Self::Near { .. } | Self::Anything => true,
+            Self::AnyOf(wants) | Self::Each(_, wants) => wants.iter().any(Self::is_approximate),
+            Self::Bits(_) | Self::Nan(_) | Self::Masked(..) => false,
+        }
+    }
+
     /// Does a result whose bits are `got` satisfy this?
     pub fn accepts(&self, got: u64) -> bool {
         match self {
             Self::Bits(bits) => got == *bits,
-            Self::Either(a, b) => got == *a || got == *b,
+            Self::AnyOf(wants) => wants.iter().any(|it| it.accepts(got)),
             Self::Nan(format) => format.is_nan(got),
             Self::Near { format, value, relative, absolute, ulps } => {
                 let found = Number::decode(got, format).to_f64();
                 if !value.is_finite() {
                     return found == *value || found.is_nan() && value.is_nan();
                 }
-                let exact = Number::decode(value.to_bits(), &crate::types::F64);
+                let exact = Number::decode(value.to_bits(), &crate::conformance::types::F64);
                 let Number::Finite(exact) = exact else { unreachable!("it is finite") };
                 let rounded = exact.round(format, Rounding::NearestEven);
                 let bound = absolute.max(relative * value.abs()).max(ulps * ulp(*value, format));
@@ -82,7 +97,7 @@ impl fmt::Display for Want {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
             Self::Bits(bits) => write!(f, "{bits:#x}"),
-            Self::Either(a, b) => write!(f, "{a:#x} or {b:#x}"),
+            Self::AnyOf(wants) => f.write_str(&wants.iter().map(|it| it.to_string()).collect::<Vec<_>>().join(" or ")),
             Self::Nan(_) => write!(f, "a NaN"),
             Self::Near { value, relative, absolute, ulps, .. } => {
                 write!(f, "{value:e} within {relative:e} of it, {absolute:e} or {ulps} ulp")

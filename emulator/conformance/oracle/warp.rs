@@ -1,8 +1,11 @@
 //! #data-movement-and-conversion-instructions-shfl-sync, #parallel-synchronization-and-communication-instructions-vote-sync,
 //! -match-sync, -redux-sync, -activemask.
 
-use super::{Definition, Row, Want, integer::{value, wrapped}};
-use crate::{
+use super::{
+    Definition, Row, Want,
+    integer::{value, wrapped},
+};
+use crate::conformance::{
     cases::Case,
     types::{Opcode, Type, mask},
     vectors::LANES,
