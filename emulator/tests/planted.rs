@@ -126,13 +126,14 @@ planted! {
     loop_without_end: case("barrier", shape(1, 1), [Arg::Words(vec![1])], STEP_LIMIT).step_limit("20000");
 
     shuffle_with_half_a_mask: case("warp", shape(1, 32), [zeros(32)], SYNC_MASK).by(0, 16);
-    shuffle_in_a_branch: case("warp", shape(1, 32), [zeros(32)], SYNC_MASK).by(0, 0);
+    shuffle_in_a_branch: case("warp", shape(1, 32), [zeros(32)], SYNC_MASK).by(0, 15);
     syncwarp_with_half_a_mask: case("warp", shape(1, 32), [zeros(32)], SYNC_MASK).by(0, 16);
-    ballot_in_a_branch: case("warp", shape(1, 32), [zeros(32)], SYNC_MASK).by(0, 1);
+    ballot_in_a_branch: case("warp", shape(1, 32), [zeros(64)], SYNC_MASK).by(0, 0).by(0, 1);
     match_with_a_lane_missing: case("warp", shape(1, 32), [zeros(32)], SYNC_MASK).by(0, 0);
-    redux_in_a_branch: case("warp", shape(1, 32), [zeros(32)], SYNC_MASK).by(0, 0);
+    redux_in_a_branch: case("warp", shape(1, 32), [zeros(64)], SYNC_MASK).by(0, 0).by(0, 31);
     shuffle_from_an_absent_lane: case("warp", shape(1, 32), [zeros(32)], SYNC_MASK).by(0, 0);
-    shuffle_after_half_has_left: case("warp", shape(1, 32), [but_one(32, 5, 9, u32::MAX), zeros(32)], SYNC_MASK).by(0, 0);
+    shuffle_after_half_has_left: case("warp", shape(1, 32), [but_one(32, 5, 9, u32::MAX), zeros(32)], SYNC_MASK)
+        .by(0, 25);
 
     async_copy_without_wait: case("async", shape(1, 64), [ramp(256), zeros(64)], IN_FLIGHT)
         .says(&["read of 4 bytes at shared"]);

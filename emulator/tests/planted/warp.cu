@@ -1,11 +1,12 @@
-// Warp instructions whose member mask is not the lanes that arrive. One warp each.
+// Warp instructions whose member mask is not the lanes that arrive, one warp each. Lanes that exited count as arrived
+// (PTX ISA, #parallel-synchronization-and-communication-instructions-shfl-sync), but nothing can be read from them.
 
 extern "C" __global__ void shuffle_with_half_a_mask(int* out) {
     int i = threadIdx.x;
     out[i] = __shfl_xor_sync(0x0000ffff, i, 1);  // FAULT
 }
 
-// The other half leaves without taking part.
+// The other half leaves, and lane 15 reads from lane 16.
 extern "C" __global__ void shuffle_in_a_branch(int* out) {
     int i = threadIdx.x;
     if (i < 16) out[i] = __shfl_down_sync(0xffffffff, i, 1);  // FAULT
@@ -22,6 +23,8 @@ extern "C" __global__ void syncwarp_with_half_a_mask(int* out) {
 extern "C" __global__ void ballot_in_a_branch(unsigned* out) {
     int i = threadIdx.x;
     if (i % 4 == 1) out[i] = __ballot_sync(0xffffffff, i > 8);  // FAULT
+    __syncwarp();                                                // FAULT
+    out[32 + i] = out[i ^ 1];
 }
 
 extern "C" __global__ void match_with_a_lane_missing(unsigned* out) {
@@ -32,6 +35,8 @@ extern "C" __global__ void match_with_a_lane_missing(unsigned* out) {
 extern "C" __global__ void redux_in_a_branch(unsigned* out) {
     unsigned i = threadIdx.x;
     if (i != 31) out[i] = __reduce_add_sync(0xffffffff, i);  // FAULT
+    __syncwarp();                                             // FAULT
+    out[32 + i] = out[i ^ 1];
 }
 
 // The mask is right, but the value comes from a lane that is not there.
