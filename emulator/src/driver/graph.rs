@@ -238,10 +238,12 @@ pub unsafe extern "C" fn cuGraphNodeGetType(node: NodeId, kind: *mut u32) -> u32
         let nodes = driver()?.objects().graph_of(node)?;
         let code = match nodes[node.index()].work {
             Work::Launch(_) => 0,
-            Work::Copy { .. } => 1,
-            Work::Fill { .. } => 2,
+            Work::Copy(_) => 1,
+            Work::Fill(_) => 2,
             Work::Call { .. } => 3,
             Work::Graph(_) => 4,
+            Work::Allocate(_) => 10,
+            Work::FreeInGraph(_) => 11,
             Work::Stamp { .. } | Work::Free(_) | Work::Join => unreachable!("it is not captured"),
         };
         // SAFETY: the caller's promise.

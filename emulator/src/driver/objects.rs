@@ -3,6 +3,7 @@
 use super::{
     Handle,
     error::{Error, Result},
+    pool::Pools,
     queue::{Kind, Queue, StreamId, Ticket},
     state::Driver,
     work::{Node, NodeId},
@@ -167,6 +168,7 @@ pub struct Objects {
     pub functions: HashMap<u64, Arc<Function>>,
     pub graphs: HashMap<u64, Arc<[Node]>>,
     pub graph_execs: HashMap<u64, Arc<GraphExec>>,
+    pub pools: Pools,
 }
 
 impl Objects {
@@ -293,6 +295,10 @@ impl Driver {
         let per_thread = std::mem::take(&mut *context.per_thread.lock().unwrap_or_else(PoisonError::into_inner));
         per_thread.into_values().for_each(|id| self.queue.close(id));
         self.memory().free_context(context.serial);
+        let mut objects = self.objects();
+        let memory = self.memory();
+        objects.pools.retain(|address| memory.find(address, 1).is_some());
+        drop((objects, memory));
         self.write_profile();
     }
 }

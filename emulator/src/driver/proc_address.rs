@@ -49,8 +49,7 @@ implemented! {
     launch:
         cuLaunchKernel cuLaunchCooperativeKernel cuLaunchKernelEx;
     memory:
-        cuMemGetInfo_v2 cuMemAlloc_v2 cuMemFree_v2 cuMemAllocAsync cuMemFreeAsync cuMemGetAddressRange_v2
-        cuPointerGetAttribute;
+        cuMemGetInfo_v2 cuMemAlloc_v2 cuMemFree_v2 cuMemAllocAsync cuMemFreeAsync;
     module:
         cuModuleLoad cuModuleLoadData cuModuleLoadDataEx cuModuleGetFunction cuModuleGetGlobal_v2 cuModuleUnload;
     stream:
@@ -62,6 +61,19 @@ implemented! {
         cuGraphGetRootNodes cuGraphNodeGetDependencies cuGraphNodeGetType cuGraphKernelNodeGetParams_v2
         cuGraphInstantiateWithFlags cuGraphInstantiate_v2 cuGraphExecGetFlags cuGraphExecDestroy cuGraphUpload
         cuGraphLaunch;
+    copy_pitched:
+        cuMemcpy2D_v2 cuMemcpy2DUnaligned_v2 cuMemcpy2DAsync_v2 cuMemcpy3D_v2 cuMemcpy3DAsync_v2 cuMemsetD2D8_v2
+        cuMemsetD2D8Async cuMemsetD2D16_v2 cuMemsetD2D16Async cuMemsetD2D32_v2 cuMemsetD2D32Async
+        cuMemAllocPitch_v2;
+    pool:
+        cuMemPoolCreate cuMemPoolDestroy cuMemPoolGetAttribute cuMemPoolSetAttribute cuMemPoolTrimTo
+        cuMemPoolSetAccess cuMemPoolGetAccess cuDeviceGetDefaultMemPool cuDeviceGetMemPool cuDeviceSetMemPool
+        cuMemAllocFromPoolAsync;
+    managed:
+        cuMemAllocManaged cuStreamAttachMemAsync cuMemAdvise cuMemAdvise_v2 cuMemPrefetchAsync
+        cuMemPrefetchAsync_v2 cuMemRangeGetAttribute;
+    pointer:
+        cuMemGetAddressRange_v2 cuPointerGetAttribute cuPointerGetAttributes cuPointerSetAttribute;
     proc_address:
         cuGetProcAddress_v2;
 }

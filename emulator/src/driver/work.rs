@@ -1,10 +1,13 @@
 //! What can be queued in a stream, and doing it.
 
 use super::{
+    DevicePtr,
     error::{Error, Result},
+    graph_memory::GraphMemory,
     objects::{Context, Event, Stream},
     queue::Ticket,
     state::Driver,
+    transfer::{Copy, Fill},
 };
 use crate::{
     check::fault::{Fault, FaultKind},
@@ -24,24 +27,6 @@ use std::{
     time::Instant,
 };
 
-/// One end of a copy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// An address that device code can use: device, pinned or registered memory. Looked up again when the copy runs.
-    Mapped(u64),
-    /// Any other host address. The call that queued the copy does not return before it is done; in a graph, the program
-    /// keeps it valid for every launch.
-    Pageable(u64),
-}
-
-/// Where a copy's bytes come from.
-#[derive(Debug)]
-pub enum Source {
-    Place(Place),
-    /// Bytes that were taken during the call.
-    Staged(Box<[u8]>),
-}
-
 /// A kernel launch that was checked.
 #[derive(Debug)]
 pub struct Launch {
@@ -57,18 +42,8 @@ pub type HostFunction = unsafe extern "C" fn(*mut c_void);
 /// One piece of work in a stream.
 #[derive(Debug)]
 pub enum Work {
-    Copy {
-        to: Place,
-        from: Source,
-        bytes: u64,
-    },
-    /// `count` times the low `width` bytes of `value`.
-    Fill {
-        to: u64,
-        value: u32,
-        width: u64,
-        count: u64,
-    },
+    Copy(Copy),
+    Fill(Fill),
     Launch(Launch),
     /// A function of the program; `argument` is its pointer, of which this thread knows nothing.
     Call {
@@ -84,6 +59,10 @@ pub enum Work {
     Graph(Arc<[Node]>),
     /// The end of `cuMemFreeAsync`.
     Free(AllocationId),
+    /// Memory of a graph, which is there already.
+    Allocate(Arc<GraphMemory>),
+    /// The address of memory of a graph, which stays.
+    FreeInGraph(DevicePtr),
     /// Nothing: it only waits.
     Join,
 }
@@ -166,8 +145,8 @@ impl Driver {
 
     fn run(&self, context: &Context, work: &Work) -> Result {
         match *work {
-            Work::Copy { to, ref from, bytes } => self.copy(to, from, bytes),
-            Work::Fill { to, value, width, count } => self.fill(to, value, width, count),
+            Work::Copy(ref copy) => self.copy(copy),
+            Work::Fill(ref fill) => self.fill(fill),
             Work::Launch(ref launch) => self.launch(launch),
             Work::Call { function, argument } => {
                 call(function, argument);
@@ -185,35 +164,8 @@ impl Driver {
                 self.memory().finish_free(id);
                 Ok(())
             }
-            Work::Join => context.check(),
+            Work::Join | Work::Allocate(_) | Work::FreeInGraph(_) => context.check(),
         }
-    }
-
-    fn copy(&self, to: Place, from: &Source, bytes: u64) -> Result {
-        let to = self.host_address(to, bytes)?;
-        let from = match from {
-            Source::Place(place) => self.host_address(*place, bytes)?,
-            Source::Staged(staged) => staged.as_ptr() as u64,
-        };
-        // SAFETY: mapped ranges lie in one live allocation (just looked up; only later work frees it), pageable ranges
-        // are the caller's, who waits for this copy or promised them to the graph, and staged bytes are ours. The ranges may overlap.
-        unsafe { ptr::copy(from as *const u8, to as *mut u8, bytes as usize) };
-        Ok(())
-    }
-
-    fn fill(&self, to: u64, value: u32, width: u64, count: u64) -> Result {
-        let to = self.host_address(Place::Mapped(to), width * count)?;
-        // SAFETY: the range lies in one live allocation (just looked up), and `to` is a multiple of `width` because the
-        // entry point checked the device address and allocations start at multiples of 256 on both sides.
-        unsafe {
-            match width {
-                1 => ptr::write_bytes(to as *mut u8, value as u8, count as usize),
-                2 => (0..count as usize).for_each(|i| (to as *mut u16).add(i).write_unaligned(value as u16)),
-                4 => (0..count as usize).for_each(|i| (to as *mut u32).add(i).write_unaligned(value)),
-                _ => unreachable!("memset has elements of 1, 2 or 4 bytes"),
-            }
-        }
-        Ok(())
     }
 
     fn launch(&self, Launch { kernel, shape, params }: &Launch) -> Result {
@@ -231,20 +183,6 @@ impl Driver {
             Err(fault) => {
                 report(&fault.to_string());
                 Err(code(&fault))
-            }
-        }
-    }
-
-    fn host_address(&self, place: Place, bytes: u64) -> Result<u64> {
-        match place {
-            Place::Pageable(address) => Ok(address),
-            Place::Mapped(address) => {
-                let memory = self.memory();
-                memory.host(address, bytes).ok_or_else(|| {
-                    let place = memory.regions().describe(address);
-                    report(&format!("copy or memset of {bytes} bytes at {address:#x}, {place}"));
-                    Error::ILLEGAL_ADDRESS
-                })
             }
         }
     }
@@ -269,7 +207,7 @@ pub fn last_fault() -> *const c_char {
 }
 
 /// Says what device code did wrong. The text stays for [`last_fault`], as long as the process: faults are few.
-fn report(text: &str) {
+pub fn report(text: &str) {
     say!("{text}");
     let text = CString::new(text.replace('\0', " ")).expect("there is no NUL left");
     LAST_FAULT.store(text.into_raw(), Ordering::Release);
