@@ -3,6 +3,7 @@
 use super::{
     DevicePtr,
     error::{Error, Result},
+    graph::model::Body,
     graph_memory::GraphMemory,
     objects::{Context, Event, Stream},
     queue::Ticket,
@@ -55,8 +56,12 @@ pub enum Work {
         event: Arc<Event>,
         generation: u64,
     },
+    /// A node that records an event: `cuGraphLaunch` has said that the event stands for this launch.
+    Record(Arc<Event>),
+    /// A node that waits for an event: `cuGraphLaunch` has made the launch wait.
+    WaitFor(Arc<Event>),
     /// A launch of a graph: its nodes in this order.
-    Graph(Arc<[Node]>),
+    Graph(Arc<[Arc<Body>]>),
     /// The end of `cuMemFreeAsync`.
     Free(AllocationId),
     /// Memory of a graph, which is there already.
@@ -65,52 +70,6 @@ pub enum Work {
     FreeInGraph(DevicePtr),
     /// Nothing: it only waits.
     Join,
-}
-
-/// A `CUgraphNode`: the handle of its graph, and its place in the graph's list.
-#[repr(transparent)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct NodeId(u64);
-
-impl NodeId {
-    pub const NULL: Self = Self(0);
-    const INDEX_BITS: u32 = 28;
-
-    pub fn new(graph: u64, index: usize) -> Self {
-        assert!(index < 1 << Self::INDEX_BITS, "a graph of {index} nodes");
-        Self(graph << Self::INDEX_BITS | index as u64)
-    }
-
-    pub fn graph(self) -> u64 {
-        self.0 >> Self::INDEX_BITS
-    }
-
-    pub fn index(self) -> usize {
-        self.0 as usize & ((1 << Self::INDEX_BITS) - 1)
-    }
-}
-
-/// A piece of work in a graph.
-#[derive(Debug)]
-pub struct Node {
-    pub work: Work,
-    /// What it waits for: nodes before it in the list.
-    pub after: Vec<NodeId>,
-    /// The addresses of a kernel's parameters, inside of `work`.
-    pub params: Box<[usize]>,
-}
-
-impl Node {
-    pub fn new(work: Work, after: Vec<NodeId>) -> Self {
-        let params = match &work {
-            Work::Launch(Launch { kernel, params, .. }) => {
-                let address = |(offset, _): &(u32, u32)| params[*offset as usize..].as_ptr() as usize;
-                kernel.params.iter().map(address).collect()
-            }
-            _ => Box::default(),
-        };
-        Self { work, after, params }
-    }
 }
 
 impl Driver {
@@ -159,12 +118,16 @@ impl Driver {
                 }
                 Ok(())
             }
-            Work::Graph(ref nodes) => nodes.iter().try_for_each(|node| self.run(context, &node.work)),
+            Work::Record(ref event) => {
+                event.record().time = Some(Instant::now());
+                Ok(())
+            }
+            Work::Graph(ref bodies) => bodies.iter().try_for_each(|body| self.run(context, &body.work)),
             Work::Free(id) => {
                 self.memory().finish_free(id);
                 Ok(())
             }
-            Work::Join | Work::Allocate(_) | Work::FreeInGraph(_) => context.check(),
+            Work::Join | Work::WaitFor(_) | Work::Allocate(_) | Work::FreeInGraph(_) => context.check(),
         }
     }
 
