@@ -8,17 +8,19 @@ use super::{
     engine::{self, Engine},
     generic,
     lane::Lane,
-    local, shared,
+    local,
+    observe::{At, Event},
+    shared,
     trouble::{Outcome, Trouble},
     warp::Warp,
     warp_ops,
 };
 use crate::{
-    check::fault::FaultKind,
+    check::{fault::FaultKind, global::GlobalChecks, shared::SharedChecks},
     isa::Op,
     lower::program::{Inst, NO_GUARD, Program, flag},
     mem::region::{Region, Regions},
-    perf::Counters,
+    perf::meter::Meter,
 };
 use std::time::Instant;
 
@@ -33,46 +35,60 @@ pub struct Context<'a> {
     pub nearby: Vec<Region>,
     /// Shared memory of the CTA that runs now.
     pub shared: Vec<u8>,
-    /// Count memory accesses too.
-    pub check: bool,
-    pub counters: Counters,
+    /// The parameter block is in the place of shared memory.
+    pub is_in_params: bool,
+    /// Where the interpreter is, while somebody listens.
+    pub at: At,
+    /// Somebody listens: one of the three below is there.
+    pub is_observed: bool,
+    pub meter: Option<Box<Meter>>,
+    pub global_checks: Option<Box<GlobalChecks>>,
+    /// Of the CTA that runs now.
+    pub shared_checks: Option<Box<SharedChecks>>,
+    pub n_warp_instructions: u64,
+    pub n_lane_instructions: u64,
     pub started: Instant,
 }
 
 impl<'a> Context<'a> {
-    pub fn new(program: &'a Program, params: &[u8], regions: &'a Regions, check: bool) -> Context<'a> {
+    pub fn new(program: &'a Program, params: &[u8], regions: &'a Regions) -> Context<'a> {
         let nowhere = Region { start: 1, end: 0, host: 0, id: 0 };
-        let nearby = vec![nowhere; program.code.len()];
-        let (params, counters, started) = (params.to_vec(), Counters::default(), Instant::now());
-        let engine = Engine::best();
-        Context { program, engine, params, regions, nearby, shared: Vec::new(), check, counters, started }
-    }
-}
-
-impl Context<'_> {
-    /// A warp touched `bytes` bytes of global memory in a row.
-    #[inline(always)]
-    pub fn count_contiguous(&mut self, address: u64, bytes: u64) {
-        if self.check {
-            self.counters.count_contiguous(address, bytes);
+        Context {
+            program,
+            engine: Engine::best(),
+            params: params.to_vec(),
+            regions,
+            nearby: vec![nowhere; program.code.len()],
+            shared: Vec::new(),
+            is_in_params: false,
+            at: At::default(),
+            is_observed: false,
+            meter: None,
+            global_checks: None,
+            shared_checks: None,
+            n_warp_instructions: 0,
+            n_lane_instructions: 0,
+            started: Instant::now(),
         }
+    }
+
+    /// Counts, and checks if `checks` is there. [`Context::shared_checks`] come with each CTA.
+    pub fn observed(mut self, meter: Meter, checks: Option<GlobalChecks>) -> Context<'a> {
+        self.is_observed = true;
+        self.meter = Some(Box::new(meter));
+        self.global_checks = checks.map(Box::new);
+        self
     }
 
     /// Calls `read` with the parameter block in the place of shared memory: it behaves like shared memory that nobody
     /// writes.
     pub fn with_params(&mut self, read: impl FnOnce(&mut Self) -> Outcome) -> Outcome {
         std::mem::swap(&mut self.shared, &mut self.params);
+        self.is_in_params = true;
         let outcome = read(self);
+        self.is_in_params = false;
         std::mem::swap(&mut self.shared, &mut self.params);
         outcome
-    }
-
-    /// A warp touched `bytes` bytes of global memory in a row at each of these addresses.
-    #[inline(always)]
-    pub fn count_groups(&mut self, addresses: &[u64; 4], bytes: u64) {
-        if self.check {
-            self.counters.count_scattered(&mut addresses.clone(), bytes);
-        }
     }
 }
 
@@ -100,6 +116,7 @@ pub enum Stop {
 /// Runs a warp until it stops, or for about `fuel` instructions.
 pub fn run(context: &mut Context, warp: &mut Warp, fuel: u64) -> Stop {
     let (program, engine) = (context.program, context.engine);
+    context.at.warp = warp.index;
     let (mut n_instructions, mut n_lane_instructions) = (0, 0);
     let stop = loop {
         if n_instructions >= fuel {
@@ -133,8 +150,8 @@ pub fn run(context: &mut Context, warp: &mut Warp, fuel: u64) -> Stop {
             Flow::Stop(stop) => break stop,
         }
     };
-    context.counters.warp_instructions += n_instructions;
-    context.counters.lane_instructions += n_lane_instructions;
+    context.n_warp_instructions += n_instructions;
+    context.n_lane_instructions += n_lane_instructions;
     stop
 }
 
@@ -188,6 +205,7 @@ impl From<Outcome> for Flow {
 
 /// Everything that touches memory, other lanes or the flow of control. `all` are the lanes that ran before the guard.
 fn flow(context: &mut Context, engine: &Engine, warp: &mut Warp, inst: &Inst, all: u32) -> Flow {
+    context.at.pc = warp.pc;
     // SAFETY: `Engine::best` chose an engine whose features this CPU has.
     let call =
         |function: engine::Memory, context: &mut Context, warp: &mut Warp| unsafe { function(context, warp, inst) };
@@ -252,7 +270,10 @@ fn rare_flow(context: &mut Context, warp: &mut Warp, inst: &Inst, all: u32) -> F
             warp_ops::reduce(&mut warp.registers, &warp.mask, inst);
             Ok(())
         }),
-        Op::BarWarpSync => synced(warp, inst, 0, |_| Ok(())),
+        Op::BarWarpSync => synced(warp, inst, 0, |warp| {
+            context.observe(Event::WarpSync { lanes: warp.mask.bits });
+            Ok(())
+        }),
         Op::ActiveMask => {
             u32::write(&mut warp.registers, inst.d[0], [active; 32], &warp.mask);
             Flow::Next
@@ -260,6 +281,7 @@ fn rare_flow(context: &mut Context, warp: &mut Warp, inst: &Inst, all: u32) -> F
         Op::BarSync | Op::BarArrive | Op::BarRed => barrier(warp, inst, all),
         Op::Membar => {
             std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
+            context.observe(Event::Fence { lanes: active });
             Flow::Next
         }
         Op::Call => {

@@ -43,6 +43,8 @@ pub mod flag {
     pub const HAS_COUNT: u8 = 16;
     /// `ld.param` with a register in the address.
     pub const INDEXED: u8 = 32;
+    /// `ld.global.nc`.
+    pub const NON_COHERENT: u8 = 64;
 }
 
 /// The operation of an `atom` or `red`.
@@ -161,4 +163,15 @@ pub struct Program {
     pub double_constants: Vec<(u16, u64)>,
     /// (slot, what); all are 32 bits wide.
     pub specials: Vec<(u16, Special)>,
+}
+
+impl Program {
+    /// The size of the smallest access to shared memory, up to a word: the unit in which its state is tracked.
+    pub fn shared_unit_bytes(&self) -> u32 {
+        let is_shared = |inst: &&Inst| {
+            use Op::{LdGeneric, LdShared, StGeneric, StShared};
+            matches!(inst.op, LdShared | StShared | LdGeneric | StGeneric)
+        };
+        self.code.iter().filter(is_shared).map(|it| u32::from(it.bytes)).min().unwrap_or(4).min(4)
+    }
 }
