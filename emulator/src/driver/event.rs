@@ -9,6 +9,7 @@ use super::{
     state::{Driver, driver},
     work::Work,
 };
+use crate::exec::printf;
 use std::{
     ffi::c_uint,
     sync::Arc,
@@ -104,6 +105,7 @@ pub unsafe extern "C" fn cuEventSynchronize(event: Handle) -> u32 {
         let event = driver.objects().event(event)?;
         if let Some(ticket) = waitable(driver, &event)? {
             driver.queue.wait(ticket);
+            printf::flush();
         }
         event.context.check()
     })

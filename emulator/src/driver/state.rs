@@ -9,6 +9,7 @@ use super::{
     queue::Queue,
 };
 use crate::{
+    exec::printf,
     mem::{allocations::Allocations, map::host_memory_bytes},
     settings::{Mode, Settings},
 };
@@ -103,6 +104,7 @@ impl Driver {
         for ticket in self.queue.last_of_all(context) {
             self.queue.wait(ticket);
         }
+        printf::flush();
     }
 
     /// Writes the counters where `CUDA_EMULATOR_PROFILE` says.

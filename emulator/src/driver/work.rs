@@ -11,6 +11,7 @@ use super::{
     transfer::{Copy, Fill},
 };
 use crate::{
+    exec::printf,
     check::fault::{Fault, FaultKind},
     lower::Kernel,
     mem::allocations::AllocationId,
@@ -20,6 +21,7 @@ use crate::{
 use std::{
     cell::Cell,
     ffi::{CString, c_char, c_void},
+    io::{self, Write as _},
     panic::{AssertUnwindSafe, catch_unwind},
     ptr,
     sync::{
@@ -100,6 +102,7 @@ impl Driver {
     /// When the context has broken down by then.
     pub fn wait(&self, stream: &Stream, ticket: Ticket) -> Result {
         self.queue.wait(ticket);
+        printf::flush();
         stream.context.check()
     }
 
@@ -147,6 +150,9 @@ impl Driver {
                 Ok(())
             }
             Err(fault) => {
+                if let Some(line) = fault.assertion() {
+                    let _ = writeln!(io::stderr(), "{line}");
+                }
                 report(&fault.to_string());
                 Err(code(&fault))
             }

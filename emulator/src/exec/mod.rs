@@ -20,3 +20,5 @@ pub mod trouble;
 pub mod bits;
 pub mod half;
 pub mod fp;
+pub mod printf;
+pub mod system_call;

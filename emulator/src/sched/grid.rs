@@ -10,7 +10,8 @@ use crate::{
         fault::{self, Access, Fault, OtherSide},
         global::GlobalChecks,
     },
-    exec::{run::Context, trouble::Trouble, warp::Place},
+    exec::{
+        printf,run::Context, trouble::Trouble, warp::Place},
     lower::Kernel,
     mem::region::Regions,
     perf::{Counters, meter::Meter},
@@ -34,6 +35,8 @@ struct Launch<'a> {
     next: AtomicU64,
     is_over: AtomicBool,
     counters: Mutex<Counters>,
+    /// What CTAs printed, by linear index.
+    printed: Mutex<Vec<(u64, Vec<u8>)>>,
     /// The fault of the lowest CTA, by its linear index.
     fault: Mutex<Option<(u64, Box<Fault>)>>,
 }
@@ -61,12 +64,14 @@ pub fn launch(
         next: AtomicU64::new(0),
         is_over: AtomicBool::new(false),
         counters: Mutex::default(),
+        printed: Mutex::default(),
         fault: Mutex::default(),
     };
     // The checks see one order of events, and so do those who read about it.
     let n_threads = if options.checks { 1 } else { options.n_threads };
     let n_workers = (n_threads as u64).clamp(1, launch.n_ctas.max(1)) as usize;
     pool::run(n_workers, options.n_threads, &|| launch.work());
+    printf::queue(launch.printed.into_inner().unwrap_or_else(|it| it.into_inner()));
     match launch.fault.into_inner().unwrap_or_else(|it| it.into_inner()) {
         Some((_, fault)) => Err(fault),
         None => Ok(launch.counters.into_inner().unwrap_or_else(|it| it.into_inner())),
@@ -94,7 +99,12 @@ impl Launch<'_> {
             } else {
                 break;
             };
-            match cta.run(&mut context) {
+            let progress = cta.run(&mut context);
+            if !context.printed.is_empty() {
+                let printed = std::mem::take(&mut context.printed);
+                self.printed.lock().unwrap_or_else(|it| it.into_inner()).push((index, printed));
+            }
+            match progress {
                 Progress::Done => spare.push(cta),
                 Progress::Suspended => suspended.push_back((index, cta)),
                 Progress::Trouble(warp, pc, trouble) => self.fail(index, cta.index, warp, pc, *trouble),
