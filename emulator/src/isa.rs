@@ -99,6 +99,8 @@ macro_rules! structural { ($with:ident { $($table:tt)* }) => { $with! { { $($tab
     BarSync BarArrive BarRed BarWarpSync Membar
     // #control-flow-instructions-bra, -call, -ret, -exit; #miscellaneous-instructions-trap, -nanosleep
     Bra Call Ret Exit Trap Nop
+    // the system calls that device code makes, vprintf and __assertfail
+    Printf AssertFail
     // special registers that change while a kernel runs: #special-registers-clock, -clock64, -globaltimer
     ReadClock ReadClock64 ReadGlobalTimer
     // of our own: a fault in lanes whose flag is not set

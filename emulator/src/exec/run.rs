@@ -10,7 +10,7 @@ use super::{
     lane::Lane,
     local,
     observe::{At, Event},
-    shared,
+    shared, system_call,
     trouble::{Outcome, Trouble},
     warp::Warp,
     warp_ops,
@@ -53,6 +53,8 @@ pub struct Context<'a> {
     pub n_warp_instructions: u64,
     pub n_lane_instructions: u64,
     pub started: Instant,
+    /// What `vprintf` wrote and nobody took yet.
+    pub printed: Vec<u8>,
 }
 
 impl<'a> Context<'a> {
@@ -75,6 +77,7 @@ impl<'a> Context<'a> {
             n_warp_instructions: 0,
             n_lane_instructions: 0,
             started: Instant::now(),
+            printed: Vec::new(),
         }
     }
 
@@ -317,6 +320,8 @@ fn rare_flow(context: &mut Context, warp: &mut Warp, inst: &Inst, all: u32) -> F
             let lane = active.trailing_zeros() as usize;
             Flow::Stop(Stop::Trouble(Trouble::because(FaultKind::Trap, lane, "")))
         }
+        Op::Printf => system_call::printf(context, warp, inst).into(),
+        Op::AssertFail => system_call::assert_fail(context, warp, inst).into(),
         Op::ReadClock | Op::ReadClock64 | Op::ReadGlobalTimer => {
             let now = context.started.elapsed().as_nanos() as u64;
             match inst.op {
