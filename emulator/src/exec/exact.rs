@@ -199,7 +199,7 @@ pub fn fma(a: f64, b: f64, c: f64, rounding: Rounding) -> Value {
     }
     match Value::from(c) {
         Value::Finite(c) => sum(product(a, b), c, rounding),
-        Value::Special(c) if c == 0.0 => Value::Finite(product(a, b)),
+        Value::Special(0.0) => Value::Finite(product(a, b)),
         special => special,
     }
 }
