@@ -6,6 +6,8 @@
 //! `float`, then `compare`, then `convert`, which gives the whole to the caller's macro; [`rare`] has chapters of its own.
 //! `(a: f32; with)` is a line that leaves [`modifiers`] open: one line for all their combinations.
 //!
+//! Of the arithmetic up to sm_90 there is no: `.oob` on `fma`, the video instructions (`vadd` to `vset4`), `mov.b128`.
+//!
 //! Instructions that touch memory, other lanes or the flow of control are in [`structural`]; their PTX texts have too many
 //! optional parts for a table of texts, so `lower::decode` reads those modifier by modifier.
 
