@@ -29,6 +29,8 @@ mod launch;
 mod warp;
 #[path = "driver/grid.rs"]
 mod grid;
+#[path = "driver/counters.rs"]
+mod counters;
 #[path = "driver/fault.rs"]
 mod fault;
 #[path = "driver/environment.rs"]

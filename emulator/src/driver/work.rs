@@ -223,12 +223,12 @@ impl Driver {
         let options = sched::Options {
             n_threads: self.settings.n_threads,
             n_sms: self.settings.card.n_sms,
-            counts: checks || self.settings.profile.is_some(),
+            counts: checks || self.profile.is_counting(),
             checks,
         };
         match sched::launch(kernel, *shape, params, &regions, options) {
-            Ok(counters) => {
-                self.profile.add(&kernel.name, counters);
+            Ok(counts) => {
+                self.profile.add(kernel, counts);
                 Ok(())
             }
             Err(fault) => {

@@ -13,12 +13,16 @@ use crate::{
     exec::{run::Context, trouble::Trouble, warp::Place},
     lower::Kernel,
     mem::region::Regions,
-    perf::{Counters, meter::Meter},
+    perf::{
+        LaunchCounts,
+        footprint::Footprint,
+        meter::{self, Meter},
+    },
 };
 use std::{
     collections::VecDeque,
     sync::{
-        Mutex,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
@@ -33,7 +37,9 @@ struct Launch<'a> {
     n_ctas: u64,
     next: AtomicU64,
     is_over: AtomicBool,
-    counters: Mutex<Counters>,
+    counts: Mutex<LaunchCounts>,
+    /// When somebody counts.
+    footprint: Option<Arc<Footprint>>,
     /// The fault of the lowest CTA, by its linear index.
     fault: Mutex<Option<(u64, Box<Fault>)>>,
 }
@@ -49,7 +55,7 @@ pub fn launch(
     params: &[u8],
     memory: &Regions,
     options: Options,
-) -> Result<Counters, Box<Fault>> {
+) -> Result<LaunchCounts, Box<Fault>> {
     assert_eq!(params.len(), kernel.param_bytes as usize, "parameter block of {}", kernel.name);
     let launch = Launch {
         kernel,
@@ -60,7 +66,8 @@ pub fn launch(
         n_ctas: shape.grid.iter().map(|&n| u64::from(n)).product(),
         next: AtomicU64::new(0),
         is_over: AtomicBool::new(false),
-        counters: Mutex::default(),
+        counts: Mutex::default(),
+        footprint: options.counts.then(|| Arc::new(Footprint::new(memory))),
         fault: Mutex::default(),
     };
     // The checks see one order of events, and so do those who read about it.
@@ -69,7 +76,11 @@ pub fn launch(
     pool::run(n_workers, options.n_threads, &|| launch.work());
     match launch.fault.into_inner().unwrap_or_else(|it| it.into_inner()) {
         Some((_, fault)) => Err(fault),
-        None => Ok(launch.counters.into_inner().unwrap_or_else(|it| it.into_inner())),
+        None => {
+            let mut counts = launch.counts.into_inner().unwrap_or_else(|it| it.into_inner());
+            meter::expand(&kernel.program.straight, &mut counts.by_pc);
+            Ok(counts)
+        }
     }
 }
 
@@ -78,8 +89,9 @@ impl Launch<'_> {
     fn work(&self) {
         let program = &self.kernel.program;
         let mut context = Context::new(program, self.params, self.memory);
-        if self.options.counts {
-            context = context.observed(Meter::default(), self.options.checks.then(GlobalChecks::default));
+        if let Some(footprint) = &self.footprint {
+            let meter = Meter::new(program.code.len(), Arc::clone(footprint));
+            context = context.observed(meter, self.options.checks.then(GlobalChecks::default));
         }
         let mut suspended: VecDeque<(u64, Cta)> = VecDeque::new();
         let mut spare: Vec<Cta> = Vec::new();
@@ -100,10 +112,10 @@ impl Launch<'_> {
                 Progress::Trouble(warp, pc, trouble) => self.fail(index, cta.index, warp, pc, *trouble),
             }
         }
-        let mut counters = context.meter.map(|it| it.counters).unwrap_or_default();
-        counters.warp_instructions = context.n_warp_instructions;
-        counters.lane_instructions = context.n_lane_instructions;
-        self.counters.lock().unwrap_or_else(|it| it.into_inner()).add(&counters);
+        let mut counts = context.meter.map(|it| it.counts).unwrap_or_default();
+        counts.launch.warp_instructions = context.n_warp_instructions;
+        counts.launch.lane_instructions = context.n_lane_instructions;
+        self.counts.lock().unwrap_or_else(|it| it.into_inner()).add(counts);
     }
 
     fn place(&self, index: u64) -> Place {
