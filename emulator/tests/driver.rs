@@ -31,6 +31,8 @@ mod arithmetic;
 mod warp;
 #[path = "driver/grid.rs"]
 mod grid;
+#[path = "driver/counters.rs"]
+mod counters;
 #[path = "driver/fault.rs"]
 mod fault;
 #[path = "driver/environment.rs"]

@@ -144,14 +144,14 @@ impl Driver {
         let options = sched::Options {
             n_threads: self.settings.n_threads,
             n_sms: self.settings.card.n_sms,
-            counts: checks || self.settings.profile.is_some(),
+            counts: checks || self.profile.is_counting(),
             checks,
             seed: (self.settings.mode == Mode::Stress).then(|| seed(self.settings.seed, &kernel.name, params)),
             step_limit: self.settings.step_limit,
         };
         match sched::launch(kernel, *shape, params, &regions, shadow.as_ref(), options) {
-            Ok(counters) => {
-                self.profile.add(&kernel.name, counters);
+            Ok(counts) => {
+                self.profile.add(kernel, counts);
                 Ok(())
             }
             Err(fault) => {

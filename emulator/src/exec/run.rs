@@ -147,6 +147,9 @@ pub fn run(context: &mut Context, warp: &mut Warp, fuel: u64) -> Stop {
                 // SAFETY: `Engine::best` chose an engine whose features this CPU has.
                 unsafe { engine.arithmetic[inst.op as usize](&mut warp.registers, inst, &warp.mask) };
             }
+            if let Some(meter) = &mut context.meter {
+                meter.issue(pc, warp.mask.n_lanes);
+            }
             warp.pc += n_straight as u32;
             n_instructions += n_straight as u64;
             n_lane_instructions += n_straight as u64 * warp.mask.n_lanes;
@@ -154,6 +157,9 @@ pub fn run(context: &mut Context, warp: &mut Warp, fuel: u64) -> Stop {
         }
         n_instructions += 1;
         n_lane_instructions += warp.mask.n_lanes;
+        if let Some(meter) = &mut context.meter {
+            meter.issue(pc, warp.mask.n_lanes);
+        }
         match step(context, engine, warp, inst) {
             Flow::Next => warp.pc += 1,
             Flow::Jumped => {}

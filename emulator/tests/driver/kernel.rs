@@ -88,5 +88,5 @@ pub fn download(address: u64, n: usize) -> Vec<u32> {
 /// Totals of a kernel since the process began: its name should be the test's own.
 #[track_caller]
 pub fn counters(kernel: &CStr) -> Totals {
-    made(|out| unsafe { cuda_emulator_counters(kernel.as_ptr(), out) })
+    made(|out| unsafe { cuda_emulator_counters(kernel.as_ptr(), size_of::<Totals>(), out) })
 }
