@@ -120,7 +120,7 @@ fn pattern(addresses: &[u64; 32], stride: u64) -> Pattern {
 
 /// The host address of `bytes` bytes at a device address, if they are all inside one live allocation.
 #[inline(always)]
-fn locate(context: &mut Context, pc: u32, address: u64, bytes: u64) -> Option<u64> {
+pub fn locate(context: &mut Context, pc: u32, address: u64, bytes: u64) -> Option<u64> {
     let Region { start, end, host, .. } = context.nearby[pc as usize];
     if address >= start && address < end && bytes <= end - address {
         return Some(host + (address - start));

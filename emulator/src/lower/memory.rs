@@ -6,6 +6,7 @@ use super::{
     translate::{Refusal, Translator},
 };
 use crate::{
+    exec::generic,
     isa::{Class, LaneType, Op},
     ptx::ast::{Base, Operand, Symbol},
 };
@@ -126,6 +127,33 @@ fn address(translator: &mut Translator, space: Space, operand: &Operand) -> Resu
     // Only kernel parameters are read without a register.
     let reg = if reg.is_none() && space != Space::Param { Some(translator.constant(class, 0)) } else { reg };
     Ok((space, reg, offset))
+}
+
+/// The register and offset of an address in shared memory.
+pub fn shared_address(translator: &mut Translator, operand: &Operand) -> Result<(Reg, i32), Refusal> {
+    let (_, base, offset) = address(translator, Space::Shared, operand)?;
+    Ok((base.ok_or("needs an address in shared memory")?, offset))
+}
+
+/// The register and offset of an address in global memory.
+pub fn global_address(translator: &mut Translator, operand: &Operand) -> Result<(Reg, i32), Refusal> {
+    let (_, base, offset) = address(translator, Space::Global, operand)?;
+    Ok((base.ok_or("needs an address in global memory")?, offset))
+}
+
+/// As [`shared_address`], of a generic address, which has to be one of shared memory. Others become an offset that no
+/// CTA has.
+pub fn generic_shared_address(translator: &mut Translator, operand: &Operand) -> Result<(Reg, i32), Refusal> {
+    let (_, base, offset) = address(translator, Space::Generic, operand)?;
+    let base = base.ok_or("needs an address")?;
+    let to_offset = translator.constant(Class::Double, generic::SHARED_WINDOW.wrapping_neg());
+    let (inside, clamped, low) =
+        (translator.temporary(Class::Double), translator.temporary(Class::Double), translator.temporary(Class::Word));
+    translator.emit(Op::AddU64, [inside], [base, to_offset]);
+    let nowhere = translator.constant(Class::Double, 0x7fff_fff0);
+    translator.emit(Op::MinU64, [clamped], [inside, nowhere]);
+    translator.emit(Op::LowB32, [low], [clamped]);
+    Ok((low, offset))
 }
 
 fn load(translator: &mut Translator, modifiers: &Modifiers, dst: &Operand, at: &Operand) -> Result<(), Refusal> {

@@ -7,6 +7,8 @@ pub mod program;
 mod translate;
 mod memory;
 mod sync;
+mod tensor;
+mod async_copy;
 mod layout;
 mod micro;
 mod copies;

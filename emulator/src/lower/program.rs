@@ -17,15 +17,15 @@ pub struct Inst {
     pub guard: u16,
     /// Destinations; the values to store in a vector store.
     pub d: [u16; 4],
-    /// Sources.
+    /// Sources; all zero when there are more than four, which are in [`Program::operands`] from `imm` on.
     pub s: [u16; 4],
-    /// Address offset, or branch target (index in [`Program::code`]).
+    /// Address offset, branch target (index in [`Program::code`]) or branch table (index in [`Program::tables`]).
     pub imm: i32,
     /// Size of one element in memory.
     pub bytes: u8,
     /// Elements of a vector access; destinations that are wanted, otherwise.
     pub n: u8,
-    /// Meaning depends on `op`: an [`AtomKind`], a [`Reduction`].
+    /// Meaning depends on `op`: an [`AtomKind`], a [`Reduction`], two [`Factor`]s.
     pub kind: u8,
     /// Bits of [`flag`].
     pub flags: u8,
@@ -43,6 +43,11 @@ pub mod flag {
     pub const HAS_COUNT: u8 = 16;
     /// `ld.param` with a register in the address.
     pub const INDEXED: u8 = 32;
+    /// `mma` to integers that stop at the ends of their range.
+    pub const SATURATE: u8 = 64;
+    /// `mma` whose accumulators are f16; `ldmatrix` that transposes.
+    pub const HALVES: u8 = 128;
+    pub const TRANSPOSE: u8 = 128;
 }
 
 /// The operation of an `atom` or `red`.
@@ -115,6 +120,47 @@ impl Reduction {
     ];
 }
 
+/// What the elements of an `mma`'s A or B are; two of them share `Inst::kind`, A in the low four bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Factor {
+    /// Single bits, multiplied with AND or with XOR.
+    BitsAnd,
+    BitsXor,
+    U4,
+    S4,
+    U8,
+    S8,
+    E4m3,
+    E5m2,
+    F16,
+    Bf16,
+    Tf32,
+    F64,
+}
+
+impl Factor {
+    pub const ALL: [Factor; 12] = [
+        Factor::BitsAnd,
+        Factor::BitsXor,
+        Factor::U4,
+        Factor::S4,
+        Factor::U8,
+        Factor::S8,
+        Factor::E4m3,
+        Factor::E5m2,
+        Factor::F16,
+        Factor::Bf16,
+        Factor::Tf32,
+        Factor::F64,
+    ];
+
+    /// A's and B's, from `Inst::kind`.
+    pub fn pair(kind: u8) -> (Factor, Factor) {
+        (Factor::ALL[usize::from(kind & 15)], Factor::ALL[usize::from(kind >> 4)])
+    }
+}
+
 /// A special register whose value is fixed for a CTA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Special {
@@ -151,6 +197,10 @@ pub struct Program {
     pub code: Vec<Inst>,
     /// For each instruction: how many from it on are arithmetic without a guard and in the same basic block.
     pub straight: Vec<u16>,
+    /// The sources of instructions that have more than four.
+    pub operands: Vec<u16>,
+    /// The targets of each `brx.idx`, as indexes in `code`.
+    pub tables: Vec<Vec<u32>>,
     /// Beside `code`, out of its way.
     pub sites: Vec<Site>,
     pub n_words: usize,

@@ -3,11 +3,12 @@
 mod operands;
 
 use super::{
+    async_copy,
     layout::{self, Layout},
     memory,
     micro::{Content, Draft, Micro, Reg, Target},
     program::Special,
-    sync,
+    sync, tensor,
 };
 use crate::{
     exec::generic,
@@ -115,6 +116,8 @@ impl<'a> Translator<'a> {
             "exit" => self.emit_plain(Op::Exit),
             "trap" => self.emit_plain(Op::Trap),
             "nanosleep" | "pmevent" | "brkpt" => self.emit_plain(Op::Nop),
+            "mma" | "ldmatrix" | "stmatrix" | "movmatrix" => tensor::translate(self, opcode, operands),
+            "cp" if opcode.starts_with("cp.async.") => async_copy::translate(self, opcode, operands),
             _ => sync::translate(self, opcode, operands),
         }
     }

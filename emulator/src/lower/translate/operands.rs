@@ -16,6 +16,14 @@ impl Translator<'_> {
         self.registers[reg.0 as usize]
     }
 
+    pub fn is_predicate(&self, operand: &Operand) -> bool {
+        match operand {
+            Operand::Register(reg) => self.draft.class(self.own(*reg)) == Class::Pred,
+            Operand::NotRegister(_) => true,
+            _ => false,
+        }
+    }
+
     pub fn temporary(&mut self, class: Class) -> Reg {
         self.draft.register(class, Content::Variable)
     }
