@@ -1,3 +1,5 @@
-//! What goes wrong in device code, and how it is reported.
+//! What goes wrong in device code, and how it is found and reported.
 
 pub mod fault;
+pub mod global;
+pub mod shared;

@@ -11,6 +11,7 @@ use crate::{
     lower::Kernel,
     mem::allocations::AllocationId,
     sched,
+    settings::Mode,
 };
 use std::{
     cell::Cell,
@@ -218,10 +219,12 @@ impl Driver {
 
     fn launch(&self, Launch { kernel, shape, params }: &Launch) -> Result {
         let regions = self.memory().regions();
+        let checks = self.settings.mode != Mode::Fast;
         let options = sched::Options {
             n_threads: self.settings.n_threads,
             n_sms: self.settings.card.n_sms,
-            check: self.settings.mode != crate::settings::Mode::Fast || self.settings.profile.is_some(),
+            counts: checks || self.settings.profile.is_some(),
+            checks,
         };
         match sched::launch(kernel, *shape, params, &regions, options) {
             Ok(counters) => {
@@ -255,7 +258,8 @@ fn code(fault: &Fault) -> Error {
     match fault.kind {
         FaultKind::OutOfBounds | FaultKind::ReadOnly => Error::ILLEGAL_ADDRESS,
         FaultKind::Misaligned => Error::MISALIGNED_ADDRESS,
-        FaultKind::Deadlock => Error::LAUNCH_TIMEOUT,
+        FaultKind::Deadlock | FaultKind::StepLimit => Error::LAUNCH_TIMEOUT,
+        FaultKind::Assert => Error::ASSERT,
         // A GPU stops at these with this code, or goes on with garbage.
         _ => Error::LAUNCH_FAILED,
     }

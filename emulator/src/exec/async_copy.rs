@@ -8,7 +8,8 @@
 
 use super::{
     global,
-    lane::{Mask, Registers},
+    lane::{Lane, Mask, Registers},
+    observe::{Kind, Places, Touch},
     run::Context,
     trouble::{Outcome, Trouble},
     warp::Warp,
@@ -38,9 +39,18 @@ struct Copies {
     to: [u32; 32],
     /// Host addresses of the source.
     from: [u64; 32],
+    /// The instruction, for faults.
+    pc: u32,
     /// Bytes of the source; zeros fill the rest of `bytes`.
     n_source: [u32; 32],
-    bytes: usize,
+    bytes: u32,
+}
+
+impl Copies {
+    /// The writes of some lanes.
+    fn touch(&self, lanes: u32) -> Touch<'_, u32> {
+        Touch { kind: Kind::Store, is_strong: false, lanes, bytes: self.bytes, places: Places::Each(&self.to) }
+    }
 }
 
 impl Queue {
@@ -55,15 +65,18 @@ impl Queue {
 /// size of the copy. Everything is checked here.
 pub fn issue(context: &mut Context, warp: &mut Warp, inst: &Inst) -> Outcome {
     let Warp { registers, mask, copies, pc, .. } = warp;
-    let bytes = usize::from(inst.bytes);
     let copy = Copies {
         lanes: mask.bits,
         groups: copies.n_committed,
         to: destinations(context, registers, mask, inst)?,
         from: sources(context, registers, mask, inst, *pc)?,
+        pc: *pc,
         n_source: registers.words[usize::from(inst.s[2])].0,
-        bytes,
+        bytes: u32::from(inst.bytes),
     };
+    if context.is_observed {
+        context.observe_copy_issued(&copy.touch(copy.lanes))?;
+    }
     copies.pending.push(copy);
     Ok(())
 }
@@ -94,8 +107,7 @@ fn sources(
     pc: u32,
 ) -> Result<[u64; 32], Box<Trouble>> {
     let mut hosts = [0; 32];
-    let mut touched = [0; 32];
-    let mut n_touched = 0;
+    let (mut addresses, mut reading) = ([0; 32], 0);
     for lane in (0..32).filter(|lane| mask.bits >> lane & 1 == 1) {
         let n_source = registers.words[usize::from(inst.s[2])].0[lane];
         let offset = registers.doubles[usize::from(inst.s[3])].0[lane];
@@ -114,11 +126,19 @@ fn sources(
         }
         let host = global::locate(context, pc, address, u64::from(n_source));
         hosts[lane] = host.ok_or_else(|| trouble(FaultKind::OutOfBounds))?;
-        touched[n_touched] = address;
-        n_touched += 1;
+        addresses[lane] = address;
+        reading |= 1 << lane;
     }
-    if context.check {
-        context.counters.count_scattered(&mut touched[..n_touched], u64::from(inst.bytes));
+    if context.is_observed {
+        // Copies that read less than they write are rare: each size is an access of its own.
+        for bytes in 1..=u32::from(inst.bytes) {
+            let n_source = &registers.words[usize::from(inst.s[2])].0;
+            let lanes = reading & bool::collect(|lane| n_source[lane] == bytes);
+            let places = Places::Each(&addresses);
+            if lanes != 0 {
+                context.observe_global(&Touch { kind: Kind::Load, is_strong: false, lanes, bytes, places })?;
+            }
+        }
     }
     Ok(hosts)
 }
@@ -147,7 +167,13 @@ pub fn wait(context: &mut Context, warp: &mut Warp, inst: &Inst) -> Outcome {
         }
         lanes &= copy.lanes & mask.bits;
         copy.lanes &= !lanes;
+        if lanes == 0 {
+            continue;
+        }
         land(&mut context.shared, copy, lanes);
+        if context.is_observed {
+            context.observe_copy_landed(copy.pc, &copy.touch(lanes))?;
+        }
     }
     copies.pending.retain(|it| it.lanes != 0);
     Ok(())
@@ -156,12 +182,12 @@ pub fn wait(context: &mut Context, warp: &mut Warp, inst: &Inst) -> Outcome {
 /// Copies the bytes of `lanes`.
 fn land(shared: &mut [u8], copy: &Copies, lanes: u32) {
     for lane in (0..32).filter(|lane| lanes >> lane & 1 == 1) {
-        let to = &mut shared[copy.to[lane] as usize..][..copy.bytes];
+        let to = &mut shared[copy.to[lane] as usize..][..copy.bytes as usize];
         let n_source = copy.n_source[lane] as usize;
         let mut bytes = [0; 16];
         // SAFETY: `sources` found `n_source` bytes, at most 16, inside one live allocation, and allocations outlive
         // launches.
         unsafe { std::ptr::copy_nonoverlapping(copy.from[lane] as *const u8, bytes.as_mut_ptr(), n_source) };
-        to.copy_from_slice(&bytes[..copy.bytes]);
+        to.copy_from_slice(&bytes[..copy.bytes as usize]);
     }
 }

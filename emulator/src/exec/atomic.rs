@@ -9,7 +9,9 @@ use super::{
     global,
     half::{Bf16, F16, pairs},
     lane::{Mask, Registers},
+    observe::{Kind, Places, Touch},
     run::Context,
+    shared,
     trouble::{Outcome, Trouble},
     warp::Warp,
 };
@@ -139,6 +141,11 @@ pub fn on_shared(
 ) -> Outcome {
     let size = usize::from(inst.bytes);
     let kind = AtomKind::ALL[usize::from(inst.kind)];
+    if context.is_observed {
+        shared::places(mask, inst, addresses, context.shared.len(), true)?;
+        let (kind, places) = (Kind::Atomic, Places::Each(addresses));
+        context.observe_shared(&Touch { kind, is_strong: true, lanes: mask.bits, bytes: size as u32, places })?;
+    }
     for lane in (0..32).filter(|lane| mask.bits >> lane & 1 == 1) {
         let address = addresses[lane] as usize;
         let trouble = |kind| Err(Trouble::access(kind, lane, "shared", true, address as u64, size));

@@ -53,6 +53,42 @@ fn split(warp: &mut Warp, taken: u32, target: u32) {
     warp.take_next();
 }
 
+/// `brx.idx`: each of `lanes` goes to its target, the other running lanes on.
+pub fn branch_apart(warp: &mut Warp, lanes: u32, target: impl Fn(usize) -> u32) {
+    let from = warp.pc;
+    leave_behind(warp, warp.mask.bits & !lanes);
+    let mut rest = warp.mask.bits;
+    let mut is_backward = false;
+    while rest != 0 {
+        let pc = target(rest.trailing_zeros() as usize);
+        let together = (0..32).filter(|&lane| rest >> lane & 1 == 1 && target(lane) == pc).fold(0, |all, it| all | 1 << it);
+        let stack = warp.stack.clone();
+        warp.pc = pc;
+        warp.mask.set(together);
+        warp.put_back(false);
+        warp.stack = stack;
+        rest &= !together;
+        is_backward |= pc <= from;
+    }
+    warp.take_next();
+    if is_backward && !warp.splits.is_empty() {
+        take_turns(warp);
+    }
+}
+
+/// Some of the running lanes don't execute the instruction at hand: they wait behind it while the others do.
+pub fn leave_behind(warp: &mut Warp, lanes: u32) {
+    if lanes == 0 {
+        return;
+    }
+    let (here, rest, stack) = (warp.pc, warp.mask.bits & !lanes, warp.stack.clone());
+    warp.pc = here + 1;
+    warp.mask.set(lanes);
+    warp.put_back(false);
+    (warp.pc, warp.stack) = (here, stack);
+    warp.mask.set(rest);
+}
+
 #[inline(never)]
 fn take_turns(warp: &mut Warp) {
     warp.n_backward += 1;

@@ -9,11 +9,13 @@
 
 use super::{
     lane::{Lane, Mask, Registers},
+    observe::{Kind, Places, Touch},
     run::Context,
     trouble::{Outcome, Trouble},
 };
 use crate::{
     check::fault::FaultKind,
+    isa::Op,
     lower::program::{Inst, flag},
     mem::region::Region,
 };
@@ -70,7 +72,7 @@ macro_rules! by_shape {
 }
 pub(crate) use by_shape;
 
-/// [`by_shape`] for the shapes that are worth a fast path; `None` for the others.
+/// [`by_shape`] for the shapes that are worth a fast path; `Ok(false)` for the others.
 macro_rules! by_fast_shape {
     ($function:ident, $inst:expr, ($($arg:expr),*)) => {
         match ($inst.bytes, $inst.n) {
@@ -80,7 +82,7 @@ macro_rules! by_fast_shape {
             (4, 4) => $function::<u32, 4>($($arg),*),
             (8, 1) => $function::<u64, 1>($($arg),*),
             (8, 2) => $function::<u64, 2>($($arg),*),
-            _ => false,
+            _ => Ok(false),
         }
     };
 }
@@ -135,12 +137,29 @@ fn locate_slowly(context: &mut Context, pc: u32, address: u64, bytes: u64) -> Op
     (bytes <= region.end - address).then(|| region.host + (address - region.start))
 }
 
+/// What an instruction's access is to the checks.
+fn touch_kind(inst: &Inst, is_write: bool) -> Kind {
+    match inst.op {
+        Op::AtomGlobal | Op::AtomGeneric => Kind::Atomic,
+        _ if is_write => Kind::Store,
+        _ if inst.flags & flag::NON_COHERENT != 0 => Kind::LoadNonCoherent,
+        _ => Kind::Load,
+    }
+}
+
+/// Reports an access of all lanes.
+fn observe(context: &mut Context, inst: &Inst, is_write: bool, places: Places<u64>) -> Outcome {
+    let bytes = u32::from(inst.bytes) * u32::from(inst.n);
+    let kind = touch_kind(inst, is_write);
+    context.observe_global(&Touch { kind, is_strong: false, lanes: !0, bytes, places })
+}
+
 /// `ld.global`.
 #[inline(always)]
 pub fn load(context: &mut Context, registers: &mut Registers, mask: &Mask, inst: &Inst, pc: u32) -> Outcome {
     if mask.bits == !0
         && inst.flags & flag::STRONG == 0
-        && by_fast_shape!(load_together, inst, (context, registers, inst, pc))
+        && by_fast_shape!(load_together, inst, (context, registers, inst, pc))?
     {
         return Ok(());
     }
@@ -152,7 +171,7 @@ pub fn load(context: &mut Context, registers: &mut Registers, mask: &Mask, inst:
 pub fn store(context: &mut Context, registers: &Registers, mask: &Mask, inst: &Inst, pc: u32) -> Outcome {
     if mask.bits == !0
         && inst.flags & flag::STRONG == 0
-        && by_fast_shape!(store_together, inst, (context, registers, inst, pc))
+        && by_fast_shape!(store_together, inst, (context, registers, inst, pc))?
     {
         return Ok(());
     }
@@ -166,22 +185,25 @@ fn load_together<E: Element, const N: usize>(
     registers: &mut Registers,
     inst: &Inst,
     pc: u32,
-) -> bool {
+) -> Result<bool, Box<Trouble>> {
     let size = (size_of::<E>() * N) as u64;
     let addresses = &registers.doubles[usize::from(inst.s[0])].0;
     let base = addresses[0].wrapping_add(inst.imm as i64 as u64);
     if !base.is_multiple_of(size) {
-        return false;
+        return Ok(false);
     }
     let pattern = pattern(addresses, size);
     let n_lanes = match pattern {
         Pattern::Contiguous => 32,
         Pattern::Uniform => 1,
         Pattern::Grouped => return load_groups::<E, N>(context, registers, inst, pc),
-        Pattern::Scattered => return false,
+        Pattern::Scattered => return Ok(false),
     };
-    let Some(host) = locate(context, pc, base, n_lanes * size) else { return false };
-    context.count_contiguous(base, n_lanes * size);
+    let Some(host) = locate(context, pc, base, n_lanes * size) else { return Ok(false) };
+    if context.is_observed {
+        let places = if n_lanes == 32 { Places::Row(base) } else { Places::Same(base) };
+        observe(context, inst, false, places)?;
+    }
     let from = host as *const E;
     for (k, &slot) in inst.d[..N].iter().enumerate() {
         let plane = if pattern == Pattern::Contiguous {
@@ -194,7 +216,7 @@ fn load_together<E: Element, const N: usize>(
         };
         E::Register::write(registers, slot, plane, &Mask::ALL);
     }
-    true
+    Ok(true)
 }
 
 /// All lanes, each group of eight from neighbouring places.
@@ -204,7 +226,7 @@ fn load_groups<E: Element, const N: usize>(
     registers: &mut Registers,
     inst: &Inst,
     pc: u32,
-) -> bool {
+) -> Result<bool, Box<Trouble>> {
     let size = (size_of::<E>() * N) as u64;
     let mut from = [std::ptr::null::<E>(); 32 / GROUP];
     let mut bases = [0; 32 / GROUP];
@@ -212,12 +234,15 @@ fn load_groups<E: Element, const N: usize>(
         let lane = group * GROUP;
         let base = registers.doubles[usize::from(inst.s[0])].0[lane].wrapping_add(inst.imm as i64 as u64);
         if !base.is_multiple_of(size) {
-            return false;
+            return Ok(false);
         }
-        let Some(host) = locate(context, pc, base, GROUP as u64 * size) else { return false };
+        let Some(host) = locate(context, pc, base, GROUP as u64 * size) else { return Ok(false) };
         (from[group], bases[group]) = (host as *const E, base);
     }
-    context.count_groups(&bases, GROUP as u64 * size);
+    if context.is_observed {
+        let addresses = std::array::from_fn(|lane| bases[lane / GROUP] + (lane % GROUP) as u64 * size);
+        observe(context, inst, false, Places::Each(&addresses))?;
+    }
     for (k, &slot) in inst.d[..N].iter().enumerate() {
         let plane = E::Register::collect(|lane| {
             // SAFETY: `locate` found the group's 8 * N elements inside one live allocation; the address is aligned.
@@ -225,7 +250,7 @@ fn load_groups<E: Element, const N: usize>(
         });
         E::Register::write(registers, slot, plane, &Mask::ALL);
     }
-    true
+    Ok(true)
 }
 
 /// All lanes, to neighbouring places; false if that is not how it is.
@@ -235,15 +260,17 @@ fn store_together<E: Element, const N: usize>(
     registers: &Registers,
     inst: &Inst,
     pc: u32,
-) -> bool {
+) -> Result<bool, Box<Trouble>> {
     let size = (size_of::<E>() * N) as u64;
     let addresses = &registers.doubles[usize::from(inst.s[0])].0;
     let base = addresses[0].wrapping_add(inst.imm as i64 as u64);
     if !base.is_multiple_of(size) || pattern(addresses, size) != Pattern::Contiguous {
-        return false;
+        return Ok(false);
     }
-    let Some(host) = locate(context, pc, base, 32 * size) else { return false };
-    context.count_contiguous(base, 32 * size);
+    let Some(host) = locate(context, pc, base, 32 * size) else { return Ok(false) };
+    if context.is_observed {
+        observe(context, inst, true, Places::Row(base))?;
+    }
     let to = host as *mut E;
     for (k, &slot) in inst.d[..N].iter().enumerate() {
         let plane = E::Register::plane(registers, slot);
@@ -252,7 +279,7 @@ fn store_together<E: Element, const N: usize>(
             unsafe { to.add(lane * N + k).write(E::narrow(E::Register::get(plane, lane))) };
         }
     }
-    true
+    Ok(true)
 }
 
 #[inline(never)]
@@ -311,8 +338,7 @@ pub fn lane_hosts(
     is_write: bool,
 ) -> Result<[u64; 32], Box<Trouble>> {
     let mut hosts = [0; 32];
-    let mut touched = [0; 32];
-    let mut n_touched = 0;
+    let mut addresses = [0; 32];
     for lane in (0..32).filter(|lane| mask.bits >> lane & 1 == 1) {
         let address = registers.doubles[usize::from(inst.s[0])].0[lane].wrapping_add(inst.imm as i64 as u64);
         if !address.is_multiple_of(size as u64) {
@@ -322,11 +348,12 @@ pub fn lane_hosts(
             return Err(Trouble::access(FaultKind::OutOfBounds, lane, "global", is_write, address, size));
         };
         hosts[lane] = host;
-        touched[n_touched] = address;
-        n_touched += 1;
+        addresses[lane] = address;
     }
-    if context.check {
-        context.counters.count_scattered(&mut touched[..n_touched], size as u64);
+    if context.is_observed {
+        let (kind, is_strong) = (touch_kind(inst, is_write), inst.flags & flag::STRONG != 0);
+        let places = Places::Each(&addresses);
+        context.observe_global(&Touch { kind, is_strong, lanes: mask.bits, bytes: size as u32, places })?;
     }
     Ok(hosts)
 }

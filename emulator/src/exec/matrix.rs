@@ -6,6 +6,7 @@
 
 use super::{
     lane::{Lane, Registers, Words},
+    observe::{Kind, Places, Touch},
     run::Context,
     shared,
     trouble::{Outcome, Trouble},
@@ -19,7 +20,7 @@ use crate::{
 const ROW: usize = 16;
 
 /// The addresses of all rows, checked: lane l has row l % 8 of matrix l / 8. The lanes past the last row don't count.
-fn rows(context: &Context, registers: &Registers, inst: &Inst, is_write: bool) -> Result<[u32; 32], Box<Trouble>> {
+fn rows(context: &mut Context, registers: &Registers, inst: &Inst, is_write: bool) -> Result<[u32; 32], Box<Trouble>> {
     let addresses = shared::addresses(registers, inst);
     let n_rows = 8 * usize::from(inst.n);
     for (lane, &address) in addresses[..n_rows].iter().enumerate() {
@@ -32,6 +33,11 @@ fn rows(context: &Context, registers: &Registers, inst: &Inst, is_write: bool) -
             continue;
         };
         return Err(Trouble::access(kind, lane, "shared", is_write, u64::from(address), ROW));
+    }
+    if context.is_observed {
+        let kind = if is_write { Kind::Store } else { Kind::Load };
+        let (lanes, places) = (!0 >> (32 - n_rows), Places::Each(&addresses));
+        context.observe_shared(&Touch { kind, is_strong: false, lanes, bytes: ROW as u32, places })?;
     }
     Ok(addresses)
 }

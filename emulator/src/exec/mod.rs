@@ -5,6 +5,7 @@
 //! [`engine`], and the best is chosen once.
 
 pub mod run;
+pub mod observe;
 pub mod engine;
 pub mod control;
 pub mod warp_ops;

@@ -3,22 +3,24 @@
 #![allow(unsafe_code)]
 
 use super::{
-    atomic,
+    async_copy, atomic,
     control::{self, Gathering},
     engine::{self, Engine},
     generic,
     lane::Lane,
-    local, shared,
+    local, matrix,
+    observe::{At, Event},
+    shared,
     trouble::{Outcome, Trouble},
     warp::Warp,
     warp_ops,
 };
 use crate::{
-    check::fault::FaultKind,
+    check::{fault::FaultKind, global::GlobalChecks, shared::SharedChecks},
     isa::Op,
     lower::program::{Inst, NO_GUARD, Program, flag},
     mem::region::{Region, Regions},
-    perf::Counters,
+    perf::meter::Meter,
 };
 use std::time::Instant;
 
@@ -33,46 +35,60 @@ pub struct Context<'a> {
     pub nearby: Vec<Region>,
     /// Shared memory of the CTA that runs now.
     pub shared: Vec<u8>,
-    /// Count memory accesses too.
-    pub check: bool,
-    pub counters: Counters,
+    /// The parameter block is in the place of shared memory.
+    pub is_in_params: bool,
+    /// Where the interpreter is, while somebody listens.
+    pub at: At,
+    /// Somebody listens: one of the three below is there.
+    pub is_observed: bool,
+    pub meter: Option<Box<Meter>>,
+    pub global_checks: Option<Box<GlobalChecks>>,
+    /// Of the CTA that runs now.
+    pub shared_checks: Option<Box<SharedChecks>>,
+    pub n_warp_instructions: u64,
+    pub n_lane_instructions: u64,
     pub started: Instant,
 }
 
 impl<'a> Context<'a> {
-    pub fn new(program: &'a Program, params: &[u8], regions: &'a Regions, check: bool) -> Context<'a> {
+    pub fn new(program: &'a Program, params: &[u8], regions: &'a Regions) -> Context<'a> {
         let nowhere = Region { start: 1, end: 0, host: 0, id: 0 };
-        let nearby = vec![nowhere; program.code.len()];
-        let (params, counters, started) = (params.to_vec(), Counters::default(), Instant::now());
-        let engine = Engine::best();
-        Context { program, engine, params, regions, nearby, shared: Vec::new(), check, counters, started }
-    }
-}
-
-impl Context<'_> {
-    /// A warp touched `bytes` bytes of global memory in a row.
-    #[inline(always)]
-    pub fn count_contiguous(&mut self, address: u64, bytes: u64) {
-        if self.check {
-            self.counters.count_contiguous(address, bytes);
+        Context {
+            program,
+            engine: Engine::best(),
+            params: params.to_vec(),
+            regions,
+            nearby: vec![nowhere; program.code.len()],
+            shared: Vec::new(),
+            is_in_params: false,
+            at: At::default(),
+            is_observed: false,
+            meter: None,
+            global_checks: None,
+            shared_checks: None,
+            n_warp_instructions: 0,
+            n_lane_instructions: 0,
+            started: Instant::now(),
         }
+    }
+
+    /// Counts, and checks if `checks` is there. [`Context::shared_checks`] come with each CTA.
+    pub fn observed(mut self, meter: Meter, checks: Option<GlobalChecks>) -> Context<'a> {
+        self.is_observed = true;
+        self.meter = Some(Box::new(meter));
+        self.global_checks = checks.map(Box::new);
+        self
     }
 
     /// Calls `read` with the parameter block in the place of shared memory: it behaves like shared memory that nobody
     /// writes.
     pub fn with_params(&mut self, read: impl FnOnce(&mut Self) -> Outcome) -> Outcome {
         std::mem::swap(&mut self.shared, &mut self.params);
+        self.is_in_params = true;
         let outcome = read(self);
+        self.is_in_params = false;
         std::mem::swap(&mut self.shared, &mut self.params);
         outcome
-    }
-
-    /// A warp touched `bytes` bytes of global memory in a row at each of these addresses.
-    #[inline(always)]
-    pub fn count_groups(&mut self, addresses: &[u64; 4], bytes: u64) {
-        if self.check {
-            self.counters.count_scattered(&mut addresses.clone(), bytes);
-        }
     }
 }
 
@@ -100,6 +116,7 @@ pub enum Stop {
 /// Runs a warp until it stops, or for about `fuel` instructions.
 pub fn run(context: &mut Context, warp: &mut Warp, fuel: u64) -> Stop {
     let (program, engine) = (context.program, context.engine);
+    context.at.warp = warp.index;
     let (mut n_instructions, mut n_lane_instructions) = (0, 0);
     let stop = loop {
         if n_instructions >= fuel {
@@ -133,8 +150,8 @@ pub fn run(context: &mut Context, warp: &mut Warp, fuel: u64) -> Stop {
             Flow::Stop(stop) => break stop,
         }
     };
-    context.counters.warp_instructions += n_instructions;
-    context.counters.lane_instructions += n_lane_instructions;
+    context.n_warp_instructions += n_instructions;
+    context.n_lane_instructions += n_lane_instructions;
     stop
 }
 
@@ -188,6 +205,7 @@ impl From<Outcome> for Flow {
 
 /// Everything that touches memory, other lanes or the flow of control. `all` are the lanes that ran before the guard.
 fn flow(context: &mut Context, engine: &Engine, warp: &mut Warp, inst: &Inst, all: u32) -> Flow {
+    context.at.pc = warp.pc;
     // SAFETY: `Engine::best` chose an engine whose features this CPU has.
     let call =
         |function: engine::Memory, context: &mut Context, warp: &mut Warp| unsafe { function(context, warp, inst) };
@@ -197,8 +215,13 @@ fn flow(context: &mut Context, engine: &Engine, warp: &mut Warp, inst: &Inst, al
         Op::LdShared => call(engine.load_shared, context, warp).into(),
         Op::StShared => call(engine.store_shared, context, warp).into(),
         Op::ShflUp | Op::ShflDown | Op::ShflBfly | Op::ShflIdx => {
-            synced(warp, inst, 3, |warp| call(engine.shuffle, context, warp))
+            synced(warp, inst, 3, all, |warp| call(engine.shuffle, context, warp))
         }
+        Op::Mma => aligned(warp, all, |warp| call(engine.multiply, context, warp)),
+        Op::LdMatrix => aligned(warp, all, |warp| matrix::load(context, &mut warp.registers, inst)),
+        Op::StMatrix => aligned(warp, all, |warp| matrix::store(context, &warp.registers, inst)),
+        Op::CpAsync => async_copy::issue(context, warp, inst).into(),
+        Op::CpAsyncWait => async_copy::wait(context, warp, inst).into(),
         Op::Bra => {
             control::branch_or_fall(warp, all, inst.imm as u32);
             Flow::Jumped
@@ -240,19 +263,38 @@ fn load_param(context: &mut Context, warp: &mut Warp, inst: &Inst) -> Outcome {
 fn rare_flow(context: &mut Context, warp: &mut Warp, inst: &Inst, all: u32) -> Flow {
     let active = warp.mask.bits;
     match inst.op {
-        Op::VoteAll | Op::VoteAny | Op::VoteUni | Op::VoteBallot => synced(warp, inst, 1, |warp| {
+        Op::VoteAll | Op::VoteAny | Op::VoteUni | Op::VoteBallot => synced(warp, inst, 1, all, |warp| {
             warp_ops::vote(&mut warp.registers, &warp.mask, inst);
             Ok(())
         }),
-        Op::MatchAny | Op::MatchAll => synced(warp, inst, 1, |warp| {
+        Op::MatchAny | Op::MatchAll => synced(warp, inst, 1, all, |warp| {
             warp_ops::matching(&mut warp.registers, &warp.mask, inst);
             Ok(())
         }),
-        Op::Redux => synced(warp, inst, 1, |warp| {
+        Op::Redux => synced(warp, inst, 1, all, |warp| {
             warp_ops::reduce(&mut warp.registers, &warp.mask, inst);
             Ok(())
         }),
-        Op::BarWarpSync => synced(warp, inst, 0, |_| Ok(())),
+        Op::BarWarpSync => synced(warp, inst, 0, all, |warp| {
+            context.observe(Event::WarpSync { lanes: warp.mask.bits });
+            Ok(())
+        }),
+        Op::Elect => synced(warp, inst, 0, all, |warp| {
+            warp_ops::elect(&mut warp.registers, &warp.mask, inst);
+            Ok(())
+        }),
+        Op::MovMatrix => aligned(warp, all, |warp| {
+            matrix::transpose(&mut warp.registers, inst);
+            Ok(())
+        }),
+        Op::CpAsyncCommit => {
+            async_copy::commit(warp);
+            Flow::Next
+        }
+        Op::BraIndexed => {
+            warp.mask.set(all);
+            branch_indexed(context.program, warp, inst, active)
+        }
         Op::ActiveMask => {
             u32::write(&mut warp.registers, inst.d[0], [active; 32], &warp.mask);
             Flow::Next
@@ -260,6 +302,7 @@ fn rare_flow(context: &mut Context, warp: &mut Warp, inst: &Inst, all: u32) -> F
         Op::BarSync | Op::BarArrive | Op::BarRed => barrier(warp, inst, all),
         Op::Membar => {
             std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
+            context.observe(Event::Fence { lanes: active });
             Flow::Next
         }
         Op::Call => {
@@ -294,13 +337,24 @@ fn rare_flow(context: &mut Context, warp: &mut Warp, inst: &Inst, all: u32) -> F
 }
 
 /// Runs a `.sync` instruction once all its members are here. Its member mask is source `mask_at`.
-fn synced(warp: &mut Warp, inst: &Inst, mask_at: usize, run: impl FnOnce(&mut Warp) -> Outcome) -> Flow {
+fn synced(warp: &mut Warp, inst: &Inst, mask_at: usize, all: u32, run: impl FnOnce(&mut Warp) -> Outcome) -> Flow {
     let members = warp_ops::members(&warp.registers, &warp.mask, inst.s[mask_at]);
     if let Err(trouble) = warp_ops::check_members(&warp.mask, members) {
         return Flow::Stop(Stop::Trouble(trouble));
     }
+    if members & warp.live & !warp.mask.bits == 0 {
+        return run(warp).into();
+    }
+    control::leave_behind(warp, all & !warp.mask.bits);
     match control::gather(warp, members) {
-        Gathering::Complete => run(warp).into(),
+        // Other lanes run now than before: the guard's mask is not to come back.
+        Gathering::Complete => match run(warp) {
+            Ok(()) => {
+                warp.pc += 1;
+                Flow::Jumped
+            }
+            wrong => wrong.into(),
+        },
         Gathering::Switched => Flow::Jumped,
         Gathering::Stuck => {
             let lane = warp.splits.last().map_or(0, |it| it.mask.trailing_zeros() as usize);
@@ -308,6 +362,36 @@ fn synced(warp: &mut Warp, inst: &Inst, mask_at: usize, run: impl FnOnce(&mut Wa
             Flow::Stop(Stop::Trouble(Trouble::because(FaultKind::Deadlock, lane, note)))
         }
     }
+}
+
+/// Runs an `.aligned` instruction once the whole warp is here.
+fn aligned(warp: &mut Warp, all: u32, run: impl FnOnce(&mut Warp) -> Outcome) -> Flow {
+    let here = if warp.mask.bits == all {
+        match control::gather(warp, !0) {
+            Gathering::Complete if warp.mask.bits == !0 => return run(warp).into(),
+            Gathering::Complete => warp.mask.bits,
+            Gathering::Switched => return Flow::Jumped,
+            Gathering::Stuck => warp.splits.last().map_or(0, |it| it.mask),
+        }
+    } else {
+        warp.mask.bits
+    };
+    let note = format!("the whole warp has to execute it, but lanes {:#010x} don't", !here);
+    let lane = here.trailing_zeros() as usize;
+    Flow::Stop(Stop::Trouble(Trouble::because(FaultKind::SyncMaskMismatch, lane, note)))
+}
+
+/// `brx.idx` of `lanes`: s = index in the branch table, which has to be inside.
+fn branch_indexed(program: &Program, warp: &mut Warp, inst: &Inst, lanes: u32) -> Flow {
+    let targets = &program.tables[inst.imm as usize];
+    let index = *u32::plane(&warp.registers, inst.s[0]);
+    let wrong = (0..32).find(|&lane| lanes >> lane & 1 == 1 && index[lane] as usize >= targets.len());
+    if let Some(lane) = wrong {
+        let note = format!("index {} in a table of {} targets", index[lane], targets.len());
+        return Flow::Stop(Stop::Trouble(Trouble::because(FaultKind::OutOfBounds, lane, note)));
+    }
+    control::branch_apart(warp, lanes, |lane| targets[index[lane] as usize]);
+    Flow::Jumped
 }
 
 /// `bar.sync`, `bar.arrive`, `bar.red`: s = id, count, predicate. All live lanes of the warp must arrive together.

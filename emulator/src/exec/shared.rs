@@ -3,6 +3,7 @@
 use super::{
     global::Element,
     lane::{Lane, Mask, Registers},
+    observe::{Kind, Places, Touch},
     run::Context,
     trouble::{Outcome, Trouble},
 };
@@ -45,10 +46,24 @@ pub fn addresses(registers: &Registers, inst: &Inst) -> [u32; 32] {
     addresses
 }
 
+/// Reports an access, unless it is one to the parameter block, which nobody writes.
+fn observe(context: &mut Context, kind: Kind, mask: &Mask, bytes: usize, places: Places<u32>) -> Outcome {
+    if context.is_in_params {
+        return Ok(());
+    }
+    context.observe_shared(&Touch { kind, is_strong: false, lanes: mask.bits, bytes: bytes as u32, places })
+}
+
 /// `ld.shared`.
 #[inline(always)]
-pub fn load(context: &Context, registers: &mut Registers, mask: &Mask, inst: &Inst, addresses: &[u32; 32]) -> Outcome {
-    if by_fast_shape!(load_together, inst, (context, registers, mask, inst, addresses)) {
+pub fn load(
+    context: &mut Context,
+    registers: &mut Registers,
+    mask: &Mask,
+    inst: &Inst,
+    addresses: &[u32; 32],
+) -> Outcome {
+    if by_fast_shape!(load_together, inst, (context, registers, mask, inst, addresses))? {
         return Ok(());
     }
     load_lanes(context, registers, mask, inst, addresses)
@@ -57,7 +72,7 @@ pub fn load(context: &Context, registers: &mut Registers, mask: &Mask, inst: &In
 /// `st.shared`.
 #[inline(always)]
 pub fn store(context: &mut Context, registers: &Registers, mask: &Mask, inst: &Inst, addresses: &[u32; 32]) -> Outcome {
-    if by_fast_shape!(store_together, inst, (context, registers, mask, inst, addresses)) {
+    if by_fast_shape!(store_together, inst, (context, registers, mask, inst, addresses))? {
         return Ok(());
     }
     store_lanes(context, registers, mask, inst, addresses)
@@ -103,23 +118,29 @@ fn place(address: u32, size: usize, lane: usize, n_shared: usize, is_write: bool
 /// All lanes at once; false if one is missing or wrong.
 #[inline(always)]
 fn load_together<E: Bytes, const N: usize>(
-    context: &Context,
+    context: &mut Context,
     registers: &mut Registers,
     mask: &Mask,
     inst: &Inst,
     addresses: &[u32; 32],
-) -> bool {
+) -> Result<bool, Box<Trouble>> {
     let (width, size) = (size_of::<E>(), size_of::<E>() * N);
     if !all_inside(mask, addresses, size, context.shared.len()) {
-        return false;
+        return Ok(false);
     }
     if let Some(range) = contiguous(mask, addresses, size, context.shared.len()) {
+        if context.is_observed {
+            observe(context, Kind::Load, mask, size, Places::Row(addresses[0]))?;
+        }
         let bytes = &context.shared[range];
         for (k, &slot) in inst.d[..N].iter().enumerate() {
             let plane = E::Register::collect(|lane| E::from_slice(&bytes[(lane * N + k) * width..][..width]).widen());
             E::Register::write(registers, slot, plane, &Mask::ALL);
         }
-        return true;
+        return Ok(true);
+    }
+    if context.is_observed {
+        observe(context, Kind::Load, mask, size, Places::Each(addresses))?;
     }
     let shared = &context.shared[..];
     for (k, &slot) in inst.d[..N].iter().enumerate() {
@@ -127,7 +148,7 @@ fn load_together<E: Bytes, const N: usize>(
         let plane = E::Register::collect(|lane| E::from_slice(&shared[at(lane)..at(lane) + width]).widen());
         E::Register::write(registers, slot, plane, &Mask::ALL);
     }
-    true
+    Ok(true)
 }
 
 /// All lanes, to neighbouring places; false if that is not how it is.
@@ -138,9 +159,12 @@ fn store_together<E: Bytes, const N: usize>(
     mask: &Mask,
     inst: &Inst,
     addresses: &[u32; 32],
-) -> bool {
+) -> Result<bool, Box<Trouble>> {
     let (width, size) = (size_of::<E>(), size_of::<E>() * N);
-    let Some(range) = contiguous(mask, addresses, size, context.shared.len()) else { return false };
+    let Some(range) = contiguous(mask, addresses, size, context.shared.len()) else { return Ok(false) };
+    if context.is_observed {
+        observe(context, Kind::Store, mask, size, Places::Row(addresses[0]))?;
+    }
     let bytes = &mut context.shared[range];
     for (k, &slot) in inst.d[..N].iter().enumerate() {
         let plane = E::Register::plane(registers, slot);
@@ -148,11 +172,11 @@ fn store_together<E: Bytes, const N: usize>(
             E::narrow(E::Register::get(plane, lane)).to_slice(&mut bytes[(lane * N + k) * width..][..width]);
         }
     }
-    true
+    Ok(true)
 }
 
 /// The place of each active lane's element, checked.
-fn places(
+pub fn places(
     mask: &Mask,
     inst: &Inst,
     addresses: &[u32; 32],
@@ -169,13 +193,16 @@ fn places(
 
 #[inline(never)]
 fn load_lanes(
-    context: &Context,
+    context: &mut Context,
     registers: &mut Registers,
     mask: &Mask,
     inst: &Inst,
     addresses: &[u32; 32],
 ) -> Outcome {
     let places = places(mask, inst, addresses, context.shared.len(), false)?;
+    if context.is_observed {
+        observe(context, Kind::Load, mask, usize::from(inst.bytes * inst.n), Places::Each(addresses))?;
+    }
     by_shape!(read_lanes, inst, (&context.shared, registers, mask, inst, &places));
     Ok(())
 }
@@ -206,6 +233,9 @@ fn store_lanes(
     addresses: &[u32; 32],
 ) -> Outcome {
     let places = places(mask, inst, addresses, context.shared.len(), true)?;
+    if context.is_observed {
+        observe(context, Kind::Store, mask, usize::from(inst.bytes * inst.n), Places::Each(addresses))?;
+    }
     by_shape!(write_lanes, inst, (&mut context.shared, registers, mask, inst, &places));
     Ok(())
 }

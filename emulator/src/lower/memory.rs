@@ -29,6 +29,7 @@ struct Modifiers<'a> {
     bytes: u8,
     is_signed: bool,
     is_strong: bool,
+    is_non_coherent: bool,
     /// `add`, `cas`, ... of an atomic.
     operation: Option<&'a str>,
     ty: &'a str,
@@ -57,6 +58,7 @@ fn modifiers(opcode: &str) -> Result<Modifiers<'_>, Refusal> {
         bytes: 0,
         is_signed: false,
         is_strong: false,
+        is_non_coherent: false,
         operation: None,
         ty: "",
     };
@@ -69,7 +71,8 @@ fn modifiers(opcode: &str) -> Result<Modifiers<'_>, Refusal> {
             "volatile" | "relaxed" | "acquire" | "release" | "acq_rel" | "mmio" => modifiers.is_strong = true,
             "v2" => modifiers.n = 2,
             "v4" => modifiers.n = 4,
-            "weak" | "nc" | "ca" | "cg" | "cs" | "lu" | "cv" | "wb" | "wt" | "cta" | "gpu" | "sys" | "noftz" => {}
+            "nc" => modifiers.is_non_coherent = true,
+            "weak" | "ca" | "cg" | "cs" | "lu" | "cv" | "wb" | "wt" | "cta" | "gpu" | "sys" | "noftz" => {}
             "L1::no_allocate"
             | "L1::evict_normal"
             | "L1::evict_unchanged"
@@ -233,7 +236,8 @@ fn store(translator: &mut Translator, modifiers: &Modifiers, at: &Operand, src: 
 }
 
 fn access_flags(modifiers: &Modifiers) -> u8 {
-    if modifiers.is_strong { flag::STRONG } else { 0 }
+    let strong = if modifiers.is_strong { flag::STRONG } else { 0 };
+    strong | if modifiers.is_non_coherent { flag::NON_COHERENT } else { 0 }
 }
 
 fn atomic(

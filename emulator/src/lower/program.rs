@@ -31,7 +31,7 @@ pub struct Inst {
     pub flags: u8,
 }
 
-/// Bits of [`Inst::flags`].
+/// Bits of [`Inst::flags`]; a bit has one meaning for each operation.
 pub mod flag {
     /// `.volatile`, `.relaxed`, `.acquire`, `.release`: another CTA may be looking.
     pub const STRONG: u8 = 2;
@@ -43,10 +43,13 @@ pub mod flag {
     pub const HAS_COUNT: u8 = 16;
     /// `ld.param` with a register in the address.
     pub const INDEXED: u8 = 32;
+/// `ld.global.nc`.
+    pub const NON_COHERENT: u8 = 64;
     /// `mma` to integers that stop at the ends of their range.
     pub const SATURATE: u8 = 64;
-    /// `mma` whose accumulators are f16; `ldmatrix` that transposes.
+    /// `mma` whose sums are f16.
     pub const HALVES: u8 = 128;
+    /// `ldmatrix` and `stmatrix` of columns.
     pub const TRANSPOSE: u8 = 128;
 }
 
@@ -211,4 +214,15 @@ pub struct Program {
     pub double_constants: Vec<(u16, u64)>,
     /// (slot, what); all are 32 bits wide.
     pub specials: Vec<(u16, Special)>,
+}
+
+impl Program {
+    /// The size of the smallest access to shared memory, up to a word: the unit in which its state is tracked.
+    pub fn shared_unit_bytes(&self) -> u32 {
+        let is_shared = |inst: &&Inst| {
+            use Op::{AtomGeneric, AtomShared, LdGeneric, LdShared, StGeneric, StShared};
+            matches!(inst.op, LdShared | StShared | LdGeneric | StGeneric | AtomShared | AtomGeneric)
+        };
+        self.code.iter().filter(is_shared).map(|it| u32::from(it.bytes)).min().unwrap_or(4).min(4)
+    }
 }

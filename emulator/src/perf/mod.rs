@@ -1,5 +1,7 @@
 //! Exact counts of what a launch did.
 
+pub mod meter;
+
 /// What a launch did. Exact and repeatable: the same launch gives the same counts on any machine, with any number of
 /// threads. The memory counts stay 0 in `fast` mode.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -2,18 +2,16 @@
 
 use super::Shape;
 use crate::{
-    check::fault::FaultKind,
+    check::{fault::FaultKind, shared::SharedChecks},
     exec::{
         lane::{Lane, Mask},
+        observe::Event,
         run::{self, Arrival, Context, Stop},
         trouble::Trouble,
         warp::{Place, Warp},
     },
     isa::Op,
-    lower::{
-        Kernel,
-        program::{Program, Reduction},
-    },
+    lower::{Kernel, program::Reduction},
 };
 
 /// Instructions that a warp runs before the next has its turn: a warp may wait for another through memory.
@@ -39,6 +37,8 @@ enum Status {
 #[derive(Clone, Copy, Debug, Default)]
 struct Barrier {
     n_arrived_warps: u32,
+    /// Which warps those are, a bit each.
+    arrived: u32,
     /// The count that the first arrival gave.
     n_threads: Option<u32>,
     /// Of `bar.red`: threads whose predicate holds, and threads altogether.
@@ -49,10 +49,13 @@ struct Barrier {
 /// A CTA that runs or is suspended.
 pub struct Cta {
     pub index: [u32; 3],
+    linear_index: u64,
     warps: Vec<Warp>,
     status: Vec<Status>,
     barriers: [Barrier; N_BARRIERS],
     shared: Vec<u8>,
+    /// When they are wanted.
+    checks: Option<Box<SharedChecks>>,
 }
 
 /// How far a CTA got.
@@ -65,27 +68,45 @@ pub enum Progress {
 }
 
 impl Cta {
-    pub fn new(kernel: &Kernel, shape: &Shape) -> Cta {
+    pub fn new(kernel: &Kernel, shape: &Shape, is_checked: bool) -> Cta {
         let n_warps = shape.block.iter().product::<u32>().div_ceil(32);
         let warps: Vec<Warp> = (0..n_warps).map(|it| Warp::new(&kernel.program, kernel.local_bytes, it)).collect();
-        let shared = vec![0; (kernel.static_shared_bytes + shape.dynamic_shared_bytes) as usize];
+        let n_shared = kernel.static_shared_bytes + shape.dynamic_shared_bytes;
+        let shared = vec![0; n_shared as usize];
+        let unit_bytes = kernel.program.shared_unit_bytes();
+        let checks = is_checked.then(|| Box::new(SharedChecks::new(n_warps, n_shared, unit_bytes)));
         let status = vec![Status::Ready; warps.len()];
-        Cta { index: [0; 3], warps, status, barriers: Default::default(), shared }
+        Cta { index: [0; 3], linear_index: 0, warps, status, barriers: Default::default(), shared, checks }
     }
 
-    /// Makes it the CTA at `place.block_index`.
-    pub fn start(&mut self, program: &Program, place: &Place) {
-        self.index = place.block_index;
+    /// Makes it the CTA at `place.block_index`, whose linear index in the grid is `index`.
+    pub fn start(&mut self, context: &mut Context, index: u64, place: &Place) {
+        let program = context.program;
+        (self.index, self.linear_index) = (place.block_index, index);
         self.warps.iter_mut().for_each(|it| it.start(program, place));
         self.status.fill(Status::Ready);
         self.barriers = Default::default();
+        self.swap_in(context);
+        context.observe(Event::Start);
+        self.swap_out(context);
+    }
+
+    fn swap_in(&mut self, context: &mut Context) {
+        context.at.cta = self.linear_index;
+        std::mem::swap(&mut context.shared, &mut self.shared);
+        std::mem::swap(&mut context.shared_checks, &mut self.checks);
+    }
+
+    fn swap_out(&mut self, context: &mut Context) {
+        std::mem::swap(&mut context.shared, &mut self.shared);
+        std::mem::swap(&mut context.shared_checks, &mut self.checks);
     }
 
     /// Runs until the CTA ends, does wrong, or had its turns.
     pub fn run(&mut self, context: &mut Context) -> Progress {
-        std::mem::swap(&mut context.shared, &mut self.shared);
+        self.swap_in(context);
         let progress = self.run_warps(context);
-        std::mem::swap(&mut context.shared, &mut self.shared);
+        self.swap_out(context);
         progress
     }
 
@@ -99,11 +120,11 @@ impl Cta {
                 any_ran = true;
                 let outcome = match run::run(context, &mut self.warps[warp], WARP_FUEL) {
                     Stop::Yield => Ok(()),
-                    Stop::Barrier(arrival) => self.arrive(context.program, warp, arrival),
+                    Stop::Barrier(arrival) => self.arrive(context, warp, arrival),
                     Stop::Done => {
                         self.status[warp] = Status::Done;
                         // A thread that exits no longer counts for the barriers of the others.
-                        (0..N_BARRIERS).for_each(|id| self.complete_if_all_arrived(context.program, id));
+                        (0..N_BARRIERS).for_each(|id| self.complete_if_all_arrived(context, id));
                         Ok(())
                     }
                     Stop::Trouble(trouble) => Err((self.warps[warp].pc, trouble)),
@@ -122,7 +143,7 @@ impl Cta {
         Progress::Suspended
     }
 
-    fn arrive(&mut self, program: &Program, warp: usize, arrival: Arrival) -> Result<(), (u32, Box<Trouble>)> {
+    fn arrive(&mut self, context: &mut Context, warp: usize, arrival: Arrival) -> Result<(), (u32, Box<Trouble>)> {
         let misuse = |note: String| {
             let lane = self.warps[warp].mask.bits.trailing_zeros() as usize;
             Err((arrival.pc, Trouble::because(FaultKind::BarrierMisuse, lane, note)))
@@ -141,7 +162,7 @@ impl Cta {
             let (first, now) = (name(barrier.n_threads), name(n_threads));
             return misuse(format!("{now} threads, but those at barrier {id} already wait for {first}"));
         }
-        let inst = &program.code[pc as usize];
+        let inst = &context.program.code[pc as usize];
         let live = self.warps[warp].live;
         if inst.op == Op::BarRed {
             let votes = self.warps[warp].registers.preds[usize::from(inst.s[2])] & live;
@@ -149,16 +170,18 @@ impl Cta {
             self.barriers[id].n_votes += live.count_ones();
         }
         self.barriers[id].n_arrived_warps += 1;
+        self.barriers[id].arrived |= 1 << warp;
         self.barriers[id].n_threads = n_threads;
         if inst.op != Op::BarArrive {
             self.status[warp] = Status::Waiting { id, pc };
         }
-        self.complete_if_all_arrived(program, id);
+        context.observe(Event::Arrive { id });
+        self.complete_if_all_arrived(context, id);
         Ok(())
     }
 
     /// Lets the warps at a barrier go on once the last has arrived.
-    fn complete_if_all_arrived(&mut self, program: &Program, id: usize) {
+    fn complete_if_all_arrived(&mut self, context: &mut Context, id: usize) {
         let n_live = self.status.iter().filter(|it| **it != Status::Done).count() as u32;
         let barrier = self.barriers[id];
         let n_needed = barrier.n_threads.map_or(n_live, |n| n / 32);
@@ -166,13 +189,15 @@ impl Cta {
             return;
         }
         self.barriers[id] = Barrier::default();
+        let mut waiting = 0;
         for (status, warp) in self.status.iter_mut().zip(&mut self.warps) {
             let Status::Waiting { id: waits_at, pc } = *status else { continue };
             if waits_at != id {
                 continue;
             }
             *status = Status::Ready;
-            let inst = &program.code[pc as usize];
+            waiting |= 1 << warp.index;
+            let inst = &context.program.code[pc as usize];
             if inst.op == Op::BarRed {
                 let mut mask = Mask::ALL;
                 mask.set(warp.live);
@@ -185,6 +210,7 @@ impl Cta {
                 }
             }
         }
+        context.observe(Event::Complete { id, arrived: barrier.arrived, waiting });
     }
 
     /// Every warp waits at a barrier that will not complete.

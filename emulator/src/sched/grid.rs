@@ -6,11 +6,14 @@ use super::{
     pool,
 };
 use crate::{
-    check::fault::{Access, Fault},
+    check::{
+        fault::{self, Access, Fault, OtherSide},
+        global::GlobalChecks,
+    },
     exec::{run::Context, trouble::Trouble, warp::Place},
     lower::Kernel,
     mem::region::Regions,
-    perf::Counters,
+    perf::{Counters, meter::Meter},
 };
 use std::{
     collections::VecDeque,
@@ -60,7 +63,9 @@ pub fn launch(
         counters: Mutex::default(),
         fault: Mutex::default(),
     };
-    let n_workers = (options.n_threads as u64).clamp(1, launch.n_ctas.max(1)) as usize;
+    // The checks see one order of events, and so do those who read about it.
+    let n_threads = if options.checks { 1 } else { options.n_threads };
+    let n_workers = (n_threads as u64).clamp(1, launch.n_ctas.max(1)) as usize;
     pool::run(n_workers, options.n_threads, &|| launch.work());
     match launch.fault.into_inner().unwrap_or_else(|it| it.into_inner()) {
         Some((_, fault)) => Err(fault),
@@ -72,14 +77,17 @@ impl Launch<'_> {
     /// One worker: starts CTAs while there are any, and goes on with suspended ones in turn.
     fn work(&self) {
         let program = &self.kernel.program;
-        let mut context = Context::new(program, self.params, self.memory, self.options.check);
+        let mut context = Context::new(program, self.params, self.memory);
+        if self.options.counts {
+            context = context.observed(Meter::default(), self.options.checks.then(GlobalChecks::default));
+        }
         let mut suspended: VecDeque<(u64, Cta)> = VecDeque::new();
         let mut spare: Vec<Cta> = Vec::new();
         while !self.is_over.load(Ordering::Relaxed) {
             let index = self.next.fetch_add(1, Ordering::Relaxed);
             let (index, mut cta) = if index < self.n_ctas {
-                let mut cta = spare.pop().unwrap_or_else(|| Cta::new(self.kernel, &self.shape));
-                cta.start(program, &self.place(index));
+                let mut cta = spare.pop().unwrap_or_else(|| Cta::new(self.kernel, &self.shape, self.options.checks));
+                cta.start(&mut context, index, &self.place(index));
                 (index, cta)
             } else if let Some(next) = suspended.pop_front() {
                 next
@@ -92,12 +100,14 @@ impl Launch<'_> {
                 Progress::Trouble(warp, pc, trouble) => self.fail(index, cta.index, warp, pc, *trouble),
             }
         }
-        self.counters.lock().unwrap_or_else(|it| it.into_inner()).add(&context.counters);
+        let mut counters = context.meter.map(|it| it.counters).unwrap_or_default();
+        counters.warp_instructions = context.n_warp_instructions;
+        counters.lane_instructions = context.n_lane_instructions;
+        self.counters.lock().unwrap_or_else(|it| it.into_inner()).add(&counters);
     }
 
     fn place(&self, index: u64) -> Place {
-        let [x, y, _] = self.shape.grid.map(u64::from);
-        let block_index = [index % x, index / x % y, index / (x * y)].map(|it| it as u32);
+        let block_index = self.block_index(index);
         Place {
             grid: self.shape.grid,
             block: self.shape.block,
@@ -120,9 +130,7 @@ impl Launch<'_> {
     }
 
     fn fault(&self, block: [u32; 3], warp: u32, pc: u32, trouble: Trouble) -> Fault {
-        let [x, y, _] = self.shape.block;
         let thread = warp * 32 + trouble.lane as u32;
-        let site = &self.kernel.program.sites[pc as usize];
         let shared_bytes = self.kernel.static_shared_bytes + self.shape.dynamic_shared_bytes;
         let access = trouble.access.map(|(space, is_write, address, bytes)| Access {
             space,
@@ -140,19 +148,36 @@ impl Launch<'_> {
             kind: trouble.kind,
             kernel: self.kernel.name.clone(),
             block,
-            thread: [thread % x, thread / x % y, thread / (x * y)],
-            ptx_line: site.line,
-            text: self
-                .kernel
-                .text
-                .lines()
-                .nth((site.line as usize).saturating_sub(1))
-                .unwrap_or_default()
-                .trim()
-                .to_owned(),
-            source: site.source.clone(),
+            thread: self.thread_index(thread),
+            place: self.code_place(pc),
             access,
+            other: trouble.other.map(|other| OtherSide {
+                is_write: other.is_write,
+                block: self.block_index(other.cta),
+                thread: self.thread_index(other.thread),
+                place: self.code_place(other.pc),
+            }),
             note: trouble.note,
+        }
+    }
+
+    fn block_index(&self, cta: u64) -> [u32; 3] {
+        let [x, y, _] = self.shape.grid.map(u64::from);
+        [cta % x, cta / x % y, cta / (x * y)].map(|it| it as u32)
+    }
+
+    fn thread_index(&self, thread: u32) -> [u32; 3] {
+        let [x, y, _] = self.shape.block;
+        [thread % x, thread / x % y, thread / (x * y)]
+    }
+
+    fn code_place(&self, pc: u32) -> fault::Place {
+        let site = &self.kernel.program.sites[pc as usize];
+        let text = self.kernel.text.lines().nth((site.line as usize).saturating_sub(1));
+        fault::Place {
+            ptx_line: site.line,
+            text: text.unwrap_or_default().trim().to_owned(),
+            source: site.source.clone(),
         }
     }
 }

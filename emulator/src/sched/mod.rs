@@ -20,6 +20,8 @@ pub struct Options {
     /// Host threads that run CTAs.
     pub n_threads: usize,
     pub n_sms: u32,
-    /// Count memory accesses.
-    pub check: bool,
+    /// Count memory accesses too.
+    pub counts: bool,
+    /// Look for races, uninitialised reads and the like: the launch runs on one thread. Needs `counts`.
+    pub checks: bool,
 }
