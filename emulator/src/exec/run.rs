@@ -299,7 +299,7 @@ fn rare_flow(context: &mut Context, warp: &mut Warp, inst: &Inst, all: u32) -> F
             u32::write(&mut warp.registers, inst.d[0], [active; 32], &warp.mask);
             Flow::Next
         }
-        Op::BarSync | Op::BarArrive | Op::BarRed => barrier(warp, inst, all),
+        Op::BarSync | Op::BarArrive | Op::BarRed => barrier(context.program, warp, inst, all),
         Op::Membar => {
             std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
             context.observe(Event::Fence { lanes: active });
@@ -394,27 +394,41 @@ fn branch_indexed(program: &Program, warp: &mut Warp, inst: &Inst, lanes: u32) -
     Flow::Jumped
 }
 
-/// `bar.sync`, `bar.arrive`, `bar.red`: s = id, count, predicate. All live lanes of the warp must arrive together.
-fn barrier(warp: &mut Warp, inst: &Inst, all: u32) -> Flow {
+/// `bar.sync`, `bar.arrive`, `bar.red`: s = id, count, predicate. All live lanes of the warp must arrive: `.aligned` at
+/// this instruction, otherwise at any barrier of the same kind, number and count.
+fn barrier(program: &Program, warp: &mut Warp, inst: &Inst, all: u32) -> Flow {
     let lane = warp.mask.bits.trailing_zeros() as usize & 31;
     let divergence = |missing: u32| {
         let note = format!("lanes {missing:#010x} of the warp are elsewhere");
         Flow::Stop(Stop::Trouble(Trouble::because(FaultKind::BarrierDivergence, lane, note)))
     };
+    let is_aligned = inst.flags & flag::ALIGNED != 0;
     if warp.mask.bits != all {
-        return divergence(warp.live & !warp.mask.bits);
+        if is_aligned {
+            return divergence(warp.live & !warp.mask.bits);
+        }
+        control::leave_behind(warp, all & !warp.mask.bits);
     }
+    let arrival = |warp: &Warp| {
+        let read = |slot: u16| u32::plane(&warp.registers, slot)[lane];
+        let n_threads = (inst.flags & flag::HAS_COUNT != 0).then(|| read(inst.s[1]));
+        Arrival { pc: warp.pc, id: read(inst.s[0]), n_threads }
+    };
     match control::gather(warp, !0) {
-        Gathering::Complete => {}
-        Gathering::Switched => return Flow::Jumped,
+        Gathering::Complete => {
+            let arrival = arrival(warp);
+            warp.pc += 1;
+            Flow::Stop(Stop::Barrier(arrival))
+        }
+        Gathering::Switched => Flow::Jumped,
         Gathering::Stuck => {
             let here = warp.splits.last().map_or(0, |it| it.mask);
-            return divergence(warp.live & !here);
+            if is_aligned || !control::are_at_barrier(program, warp) {
+                return divergence(warp.live & !here);
+            }
+            let arrival = Arrival { pc: warp.splits.last().map_or(warp.pc, |it| it.pc), ..arrival(warp) };
+            control::pass(warp);
+            Flow::Stop(Stop::Barrier(arrival))
         }
     }
-    let read = |slot: u16| u32::plane(&warp.registers, slot)[lane];
-    let n_threads = (inst.flags & flag::HAS_COUNT != 0).then(|| read(inst.s[1]));
-    let arrival = Arrival { pc: warp.pc, id: read(inst.s[0]), n_threads };
-    warp.pc += 1;
-    Flow::Stop(Stop::Barrier(arrival))
 }

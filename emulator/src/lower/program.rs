@@ -9,6 +9,9 @@ use std::sync::Arc;
 /// `Inst::guard` of an instruction that always runs.
 pub const NO_GUARD: u16 = u16::MAX;
 
+/// The barrier of `barrier.cluster`, behind those that a kernel can name.
+pub const CLUSTER_BARRIER: u32 = 16;
+
 /// One instruction.
 #[derive(Clone, Copy, Debug)]
 pub struct Inst {
@@ -39,11 +42,14 @@ pub mod flag {
     pub const NO_RESULT: u8 = 4;
     /// The instruction begins a basic block: splits may meet here.
     pub const BLOCK_START: u8 = 8;
+    /// A barrier that all threads of a warp reach at one place; of the cluster.
+    pub const ALIGNED: u8 = 2;
+    pub const CLUSTER: u8 = 4;
     /// A barrier with an explicit thread count in `s[1]`.
     pub const HAS_COUNT: u8 = 16;
     /// `ld.param` with a register in the address.
     pub const INDEXED: u8 = 32;
-/// `ld.global.nc`.
+    /// `ld.global.nc`.
     pub const NON_COHERENT: u8 = 64;
     /// `mma` to integers that stop at the ends of their range.
     pub const SATURATE: u8 = 64;
@@ -59,8 +65,14 @@ pub mod flag {
 pub enum AtomKind {
     Add,
     AddFloat,
+    /// Of f32, subnormals flushed.
+    AddFlushed,
     AddHalves,
     AddBf16Halves,
+    MinHalves,
+    MaxHalves,
+    MinBf16Halves,
+    MaxBf16Halves,
     MinUnsigned,
     MinSigned,
     MaxUnsigned,
@@ -75,11 +87,16 @@ pub enum AtomKind {
 }
 
 impl AtomKind {
-    pub const ALL: [AtomKind; 15] = [
+    pub const ALL: [AtomKind; 20] = [
         AtomKind::Add,
         AtomKind::AddFloat,
+        AtomKind::AddFlushed,
         AtomKind::AddHalves,
         AtomKind::AddBf16Halves,
+        AtomKind::MinHalves,
+        AtomKind::MaxHalves,
+        AtomKind::MinBf16Halves,
+        AtomKind::MaxBf16Halves,
         AtomKind::MinUnsigned,
         AtomKind::MinSigned,
         AtomKind::MaxUnsigned,
