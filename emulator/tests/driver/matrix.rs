@@ -113,7 +113,7 @@ fn a_row_of_ldmatrix_has_to_be_aligned_and_inside() {
     let said = ["misaligned", "thread (13, 0, 0)", "read of 16 bytes at shared 0x"];
     fails(MISALIGNED_ADDRESS, &body("8"), (1, 32), 0, "ldmatrix", &said);
     let _context = Context::new();
-    fails(LAUNCH_FAILED, &body("4096"), (1, 32), 0, "ldmatrix", &["out of bounds", "thread (13, 0, 0)"]);
+    fails(ILLEGAL_ADDRESS, &body("4096"), (1, 32), 0, "ldmatrix", &["out of bounds", "thread (13, 0, 0)"]);
 }
 
 #[test]
