@@ -30,6 +30,8 @@ pub struct Modifiers<'a> {
     pub bytes: u8,
     is_signed: bool,
     is_strong: bool,
+    is_acquire: bool,
+    is_release: bool,
     is_non_coherent: bool,
     /// `add`, `cas`, ... of an atomic.
     pub operation: Option<&'a str>,
@@ -73,11 +75,15 @@ fn modifiers(opcode: &str) -> Result<Modifiers<'_>, Refusal> {
         bytes: 0,
         is_signed: false,
         is_strong: false,
+        is_acquire: false,
+        is_release: false,
         is_non_coherent: false,
         operation: None,
         ty: "",
     };
     for part in opcode.split('.').skip(1) {
+        modifiers.is_acquire |= matches!(part, "acquire" | "acq_rel");
+        modifiers.is_release |= matches!(part, "release" | "acq_rel");
         match part {
             "global" | "const" => modifiers.space = Space::Global,
             "shared" | "shared::cta" | "shared::cluster" => modifiers.space = Space::Shared,
@@ -261,9 +267,16 @@ fn store(translator: &mut Translator, modifiers: &Modifiers, at: &Operand, src: 
     Ok(())
 }
 
-fn access_flags(modifiers: &Modifiers) -> u8 {
-    let strong = if modifiers.is_strong { flag::STRONG } else { 0 };
-    strong | if modifiers.is_non_coherent { flag::NON_COHERENT } else { 0 }
+pub fn access_flags(modifiers: &Modifiers) -> u8 {
+    [
+        (modifiers.is_strong, flag::STRONG),
+        (modifiers.is_acquire, flag::ACQUIRE),
+        (modifiers.is_release, flag::RELEASE),
+        (modifiers.is_non_coherent, flag::NON_COHERENT),
+    ]
+    .into_iter()
+    .filter(|(is_set, _)| *is_set)
+    .fold(0, |flags, (_, flag)| flags | flag)
 }
 
 /// Copies `bytes` bytes from one offset of the frame to another, for call arguments.

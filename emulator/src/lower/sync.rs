@@ -32,7 +32,11 @@ pub fn translate(translator: &mut Translator, opcode: &str, operands: &[Operand]
         ["barrier", "cluster", "arrive", ..] => translator.emit_plain(Op::Membar),
         ["barrier", "cluster", "wait", ..] => cluster_wait(translator, parts.contains(&"aligned")),
         ["bar" | "barrier", ..] => barrier(translator, &parts, operands),
-        ["membar", ..] | ["fence", ..] => translator.emit_plain(Op::Membar),
+        ["membar" | "fence", ref modifiers @ ..] => {
+            let is_narrow = modifiers.contains(&"cta");
+            translator.emit(Op::Membar, [], []).flags = if is_narrow { flag::NARROW } else { 0 };
+            Ok(())
+        }
         // Launches follow one another, and registers are not counted.
         ["griddepcontrol", "wait" | "launch_dependents"] | ["setmaxnreg", ..] => translator.emit_plain(Op::Nop),
         ["shfl" | "vote", ..] => Err("is not supported: from sm_70 on it has `.sync` and a member mask".into()),
