@@ -107,6 +107,8 @@ macro_rules! structural { ($with:ident { $($table:tt)* }) => { $with! { { $($tab
     Bra BraIndexed Call Ret Exit Trap Nop
     // special registers that change while a kernel runs: #special-registers-clock, -clock64, -globaltimer
     ReadClock ReadClock64 ReadGlobalTimer
+    // of our own: a fault in lanes whose flag is not set
+    CheckWritten
 } } }
 
 macro_rules! define_ops {
