@@ -161,11 +161,7 @@ pub fn wait(context: &mut Context, warp: &mut Warp, inst: &Inst) -> Outcome {
         };
     }
     for copy in &mut copies.pending {
-        let mut lanes = 0;
-        for lane in 0..32 {
-            lanes |= u32::from(copy.groups[lane] < landing[lane]) << lane;
-        }
-        lanes &= copy.lanes & mask.bits;
+        let lanes = bool::collect(|lane| copy.groups[lane] < landing[lane]) & copy.lanes & mask.bits;
         copy.lanes &= !lanes;
         if lanes == 0 {
             continue;

@@ -34,7 +34,7 @@ pub fn translate(translator: &mut Translator, opcode: &str, operands: &[Operand]
             }
             let has_policy = hints.contains(&"L2::cache_hint");
             let known = |it: &&str| matches!(*it, "L2::cache_hint" | "L2::64B" | "L2::128B" | "L2::256B");
-            if !hints.iter().all(|it| known(it)) {
+            if !hints.iter().all(known) {
                 return Err("has a modifier that is not supported".into());
             }
             let source_bytes = match (rest, has_policy) {

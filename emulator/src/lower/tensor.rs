@@ -103,11 +103,13 @@ fn mma_shape(shape: &str, types: &[&str]) -> Option<Shape> {
         (BitsAnd, BitsAnd) | (BitsXor, BitsXor) => &[(8, 128), (16, 128), (16, 256)],
         _ => return None,
     };
-    let sums_fit = match (a, *result) {
-        (F64, "f64") | (Tf32 | F16 | Bf16 | E4m3 | E5m2, "f32") | (F16 | E4m3 | E5m2, "f16") => true,
-        (U8 | S8 | U4 | S4 | BitsAnd | BitsXor, "s32") => true,
-        _ => false,
-    };
+    let sums_fit = matches!(
+        (a, *result),
+        (F64, "f64")
+            | (Tf32 | F16 | Bf16 | E4m3 | E5m2, "f32")
+            | (F16 | E4m3 | E5m2, "f16")
+            | (U8 | S8 | U4 | S4 | BitsAnd | BitsXor, "s32")
+    );
     let is_integer = *result == "s32";
     let modifiers_fit = (!saturates || is_integer) && (bit_operation.is_empty() || matches!(a, BitsAnd | BitsXor));
     if !(sums_fit && result == addend && modifiers_fit && depths.contains(&(rows, depth))) {

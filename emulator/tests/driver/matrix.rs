@@ -118,7 +118,8 @@ fn a_row_of_ldmatrix_has_to_be_aligned_and_inside() {
 
 #[test]
 fn a_warp_executes_mma_whole() {
-    let mma = "mma.sync.aligned.m16n8k8.row.col.f32.bf16.bf16.f32 {%r2, %r3, %r4, %r5}, {%r1, %r1}, {%r1}, {%r2, %r3, %r4, %r5};";
+    let mma = "mma.sync.aligned.m16n8k8.row.col.f32.bf16.bf16.f32 \
+        {%r2, %r3, %r4, %r5}, {%r1, %r1}, {%r1}, {%r2, %r3, %r4, %r5};";
     let clear = "mov.b32 %r2, 0; mov.b32 %r3, 0; mov.b32 %r4, 0; mov.b32 %r5, 0;";
     let parted = format!("{clear} setp.lt.u32 %p1, %r1, 20;\n@%p1 {mma}");
     let _context = Context::new();

@@ -9,6 +9,9 @@ use crate::exec::lane::Words;
 use std::arch::x86_64::*;
 
 /// D of a 16 x 8 product.
+///
+/// # Safety
+/// The CPU must have AVX2, FMA and F16C.
 #[target_feature(enable = "avx2,fma,f16c")]
 pub fn halves(fragments: &Fragments) -> [Words; 4] {
     if fragments.is_bf16 { product::<true>(fragments) } else { product::<false>(fragments) }

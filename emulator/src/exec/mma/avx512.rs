@@ -8,6 +8,9 @@ use crate::exec::lane::Words;
 use std::arch::x86_64::*;
 
 /// D of a 16 x 8 product.
+///
+/// # Safety
+/// The CPU must have AVX-512 F, BW, VL and DQ.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
 pub fn halves(fragments: &Fragments) -> [Words; 4] {
     if fragments.is_bf16 { product::<true>(fragments) } else { product::<false>(fragments) }
@@ -46,14 +49,14 @@ fn product<const BF16: bool>(fragments: &Fragments) -> [Words; 4] {
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
 fn columns_of_b<const BF16: bool>(plane: &Words) -> [[[__m512; 2]; 2]; 4] {
     let mut columns = [[[_mm512_setzero_ps(); 2]; 2]; 4];
-    for (t, columns) in columns.iter_mut().enumerate() {
-        for parity in 0..2 {
-            // Column n of register pair t is in lane 4n + t.
+    for (t, [low_half, high_half]) in columns.iter_mut().enumerate() {
+        for (parity, (low_half, high_half)) in low_half.iter_mut().zip(high_half).enumerate() {
+            // Rows 2t and 2t + 1 of column n are in lane 4n + t.
             let even = _mm512_broadcast_i32x4(_mm_setr_epi32(0, 8, 16, 24));
             let index = _mm512_add_epi32(even, _mm512_set1_epi32((4 * parity + t) as i32));
             let words = _mm512_permutex2var_epi32(lanes(plane, 0), index, lanes(plane, 1));
-            columns[0][parity] = low::<BF16>(words);
-            columns[1][parity] = high::<BF16>(words);
+            *low_half = low::<BF16>(words);
+            *high_half = high::<BF16>(words);
         }
     }
     columns
