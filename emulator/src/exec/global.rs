@@ -8,6 +8,7 @@
 #![allow(unsafe_code)]
 
 use super::{
+    conflict,
     lane::{Lane, Mask, Registers},
     observe::{Kind, Places, Touch},
     run::Context,
@@ -310,6 +311,11 @@ fn read_lanes<E: Element, const N: usize>(registers: &mut Registers, mask: &Mask
 fn store_lanes(context: &mut Context, registers: &Registers, mask: &Mask, inst: &Inst, pc: u32) -> Outcome {
     let size = usize::from(inst.bytes * inst.n);
     let hosts = lane_hosts(context, registers, mask, inst, pc, size, true)?;
+    if context.global_checks.is_some() {
+        let address =
+            |lane: usize| registers.doubles[usize::from(inst.s[0])].0[lane].wrapping_add(inst.imm as i64 as u64);
+        conflict::check(context.at, "global", registers, mask, inst, &std::array::from_fn(address))?;
+    }
     by_shape!(write_lanes, inst, (registers, mask, inst, &hosts));
     Ok(())
 }

@@ -12,6 +12,7 @@ pub mod warp_ops;
 pub mod atomic;
 pub mod global;
 pub mod shared;
+pub mod conflict;
 pub mod local;
 pub mod generic;
 pub mod warp;

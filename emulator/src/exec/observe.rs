@@ -88,6 +88,8 @@ pub enum Event {
     Fence { lanes: u32 },
     /// The running warp arrives at a barrier.
     Arrive { id: usize },
+    /// The last threads of the running warp exited.
+    Exit,
     /// A barrier completes: the warps that arrived, and those of them that waited and go on now. A bit a warp.
     Complete { id: usize, arrived: u32, waiting: u32 },
 }
