@@ -70,6 +70,11 @@ impl Driver {
             let host = host.unwrap_or_else(|| panic!("variable {symbol} was given memory"));
             // SAFETY: the range lies in a live allocation, and nobody else knows its address yet.
             unsafe { ptr::copy_nonoverlapping(global.init.as_ptr(), host as *mut u8, global.init.len()) };
+            if let Some(shadow) = memory.shadow()
+                && let Some(range) = shadow.range(global.address, global.init.len() as u64)
+            {
+                shadow.set(range);
+            }
         }
     }
 
