@@ -8,8 +8,10 @@ use crate::{
     },
 };
 
-/// The barriers that a CTA has.
-pub const N_BARRIERS: usize = 16;
+/// The barriers of a CTA that a program names by a number.
+pub const N_NAMED_BARRIERS: usize = 16;
+/// With the cluster's: a cluster is one CTA.
+pub const N_BARRIERS: usize = N_NAMED_BARRIERS + 1;
 
 /// A barrier that warps are arriving at.
 #[derive(Clone, Copy, Debug, Default)]

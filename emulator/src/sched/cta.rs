@@ -2,7 +2,7 @@
 
 use super::{
     Shape,
-    barrier::{Barrier, N_BARRIERS},
+    barrier::{Barrier, N_BARRIERS, N_NAMED_BARRIERS},
     turns::Turns,
 };
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
     isa::Op,
     lower::{
         Kernel,
-        program::{Program, Reduction},
+        program::{Program, Reduction, flag},
     },
 };
 
@@ -140,14 +140,14 @@ impl Cta {
 
     fn arrive(&mut self, context: &mut Context, warp: usize, arrival: Arrival) -> Result<(), (u32, Box<Trouble>)> {
         let Arrival { pc, id, .. } = arrival;
+        let inst = &context.program.code[pc as usize];
         let Warp { mask, live, .. } = self.warps[warp];
         let lane = mask.bits.trailing_zeros() as usize & 31;
         let id = id as usize;
-        if id >= N_BARRIERS {
+        if id >= N_NAMED_BARRIERS && inst.flags & flag::CLUSTER == 0 {
             let note = format!("barrier {id}, but a CTA has barriers 0 to 15");
             return Err((pc, Trouble::because(FaultKind::BarrierMisuse, lane, note)));
         }
-        let inst = &context.program.code[pc as usize];
         let (n_warps, is_reduction) = (self.warps.len() as u32, inst.op == Op::BarRed);
         let barrier = &mut self.barriers[id];
         barrier.arrive(warp, n_warps, lane, &arrival, is_reduction).map_err(|trouble| (pc, trouble))?;
