@@ -90,13 +90,13 @@ fn meet_elsewhere(program: &Program, warp: &mut Warp, inst: &Inst, run: &mut imp
 }
 
 /// All groups of the warp wait for lanes that wait elsewhere. A mask that names lanes that don't come is wrong; without
-/// one, it is a barrier that not all lanes reach. The group at the lowest address, which becomes the running one, has
-/// the fault.
+/// one, it is a barrier that not all lanes reach. The group with the lowest lane, which becomes the running one, has the
+/// fault.
 #[cold]
 fn stuck(program: &Program, warp: &mut Warp) -> Box<Trouble> {
     let is_barrier = |pc: u32| matches!(program.code[pc as usize].op, Op::BarSync | Op::BarArrive | Op::BarRed);
     let mut places: Vec<(u32, u32)> = warp.splits.iter().map(|it| (it.pc, it.mask)).collect();
-    places.sort_unstable();
+    places.sort_by_key(|it| it.1.trailing_zeros());
     let waits: Vec<String> =
         places.iter().map(|(pc, lanes)| format!("lanes {lanes:#010x} wait {}", program.sites[*pc as usize])).collect();
     let note = format!("no lane of the warp can go on:\n    {}", waits.join("\n    "));

@@ -6,12 +6,12 @@ use crate::check::clocks::Stamp;
 /// Whether all stamps are in `first..=last`.
 #[inline(always)]
 pub fn all_in(stamps: &[u32], first: Stamp, last: Stamp) -> bool {
-    let n_stamps = last.0 - first.0;
-    let mut any_outside = false;
-    for stamp in stamps {
-        any_outside |= stamp.wrapping_sub(first.0) > n_stamps;
+    let (mut least, mut most) = (u32::MAX, 0);
+    for &stamp in stamps {
+        least = least.min(stamp);
+        most = most.max(stamp);
     }
-    !any_outside
+    least >= first.0 && most <= last.0
 }
 
 /// Whether all stamps are `last` or earlier.
@@ -23,8 +23,10 @@ pub fn all_until(stamps: &[u32], last: Stamp) -> bool {
 /// Writes the stamp of the lane that accesses each unit: `stamp` is lane 0's, and a lane accesses `1 << shift` units.
 #[inline(always)]
 pub fn note_writer(writer: &mut [u32], stamp: Stamp, shift: u32) {
-    for (unit, writer) in writer.iter_mut().enumerate() {
-        *writer = stamp.0 + (unit as u32 >> shift);
+    let mut unit = 0u32;
+    for writer in writer {
+        *writer = stamp.0 + (unit >> shift);
+        unit += 1;
     }
 }
 
@@ -32,11 +34,14 @@ pub fn note_writer(writer: &mut [u32], stamp: Stamp, shift: u32) {
 /// it last of the others.
 #[inline(always)]
 pub fn note_readers(first: &mut [u32], last: &mut [u32], stamp: Stamp, shift: u32, floor: Stamp) {
-    for (unit, (first, last)) in first.iter_mut().zip(last).enumerate() {
-        let now = stamp.0 + (unit as u32 >> shift);
-        let is_other = *first > floor.0 && Stamp(*first ^ now).thread() != 0;
-        *last = if is_other { now } else { *last };
-        *first = if is_other { *first } else { now };
+    let mut unit = 0u32;
+    for (first, last) in first.iter_mut().zip(last) {
+        let now = stamp.0 + (unit >> shift);
+        // All ones if it was another thread that read it first: a mask, so that the loop has no branch.
+        let other = 0u32.wrapping_sub(u32::from((*first > floor.0) & (Stamp(*first ^ now).thread() != 0)));
+        *last = now & other | *last & !other;
+        *first = *first & other | now & !other;
+        unit += 1;
     }
 }
 
@@ -51,7 +56,7 @@ pub struct Row {
 }
 
 /// Notes a read of initialised units that no unordered write touched; false, and nothing noted, if there are others.
-#[inline(always)]
+#[inline(never)]
 pub fn read(row: Row, writer: &[u32], first: &mut [u32], last: &mut [u32]) -> bool {
     let is_clean = row.begin <= row.floor && all_in(writer, row.begin, row.floor);
     if is_clean {
@@ -61,7 +66,7 @@ pub fn read(row: Row, writer: &[u32], first: &mut [u32], last: &mut [u32]) -> bo
 }
 
 /// Notes a write of units that no unordered access touched; false, and nothing noted, if there are others.
-#[inline(always)]
+#[inline(never)]
 pub fn write(row: Row, writer: &mut [u32], first: &[u32], last: &[u32]) -> bool {
     let is_clean = all_until(writer, row.floor) && all_until(first, row.floor) && all_until(last, row.floor);
     if is_clean {
