@@ -66,6 +66,7 @@ impl Driver {
                 Error::OUT_OF_MEMORY
             })?;
         let seed = (settings.mode == Mode::Stress).then_some(settings.seed);
+        crate::exec::approx::perturb(seed);
         Ok(Self {
             settings,
             queue: Queue::new(seed),

@@ -108,6 +108,34 @@ fn stuck(program: &Program, warp: &mut Warp) -> Box<Trouble> {
     Trouble::because(kind, lanes.trailing_zeros() as usize, note)
 }
 
+/// Notes the lanes that an `.aligned` barrier waits for, but for those that are about to exit.
+fn await_others(program: &Program, warp: &mut Warp) {
+    let is_leaving = |pc: u32| matches!(program.code[pc as usize].op, Op::Ret | Op::Exit);
+    for split in &warp.splits {
+        if split.pc != warp.pc && !(split.stack.is_empty() && is_leaving(split.pc)) {
+            warp.awaited |= split.mask;
+        }
+    }
+}
+
+/// What is wrong if `lanes` exit. A barrier lets threads go that have exited; but if lanes did something else while
+/// others of their warp waited at an `.aligned` barrier, then not all threads executed it, as they must
+/// (#parallel-synchronization-and-communication-instructions-bar).
+pub fn desert(program: &Program, warp: &mut Warp, lanes: u32) -> Outcome {
+    let is_barrier = |pc: u32| {
+        let inst = &program.code[pc as usize];
+        matches!(inst.op, Op::BarSync | Op::BarArrive | Op::BarRed) && inst.flags & flag::ALIGNED != 0
+    };
+    if warp.awaited & lanes == 0 {
+        return Ok(());
+    }
+    let Some(here) = warp.splits.iter().position(|it| it.is_parked && is_barrier(it.pc)) else { return Ok(()) };
+    warp.take(here);
+    let lane = warp.mask.bits.trailing_zeros() as usize;
+    let note = format!("lanes {lanes:#010x} of the warp went on without it, and exit");
+    Err(Trouble::because(FaultKind::BarrierDivergence, lane, note))
+}
+
 /// Runs an `.aligned` instruction once the whole warp is here.
 pub fn aligned(warp: &mut Warp, all: u32, run: impl FnOnce(&mut Warp) -> Outcome) -> Flow {
     let here = if warp.mask.bits == all {
@@ -137,6 +165,9 @@ pub fn barrier(program: &Program, warp: &mut Warp, inst: &Inst, all: u32) -> Flo
         }
         control::leave_behind(warp, all & !warp.mask.bits);
     }
+    if is_aligned {
+        await_others(program, warp);
+    }
     let arrival = |warp: &Warp| {
         let read = |slot: u16| u32::plane(&warp.registers, slot)[lane];
         let n_threads = (inst.flags & flag::HAS_COUNT != 0).then(|| read(inst.s[1]));
@@ -145,6 +176,7 @@ pub fn barrier(program: &Program, warp: &mut Warp, inst: &Inst, all: u32) -> Flo
     match control::gather(warp, !0) {
         Gathering::Complete => {
             let arrival = arrival(warp);
+            warp.awaited = 0;
             warp.pc += 1;
             Flow::Stop(Stop::Barrier(arrival))
         }

@@ -318,6 +318,11 @@ fn rare_flow(context: &mut Context, warp: &mut Warp, inst: &Inst, all: u32) -> F
         }
         Op::Ret | Op::Exit => {
             warp.mask.set(all);
+            if context.shared_checks.is_some()
+                && let Err(trouble) = rendezvous::desert(context.program, warp, active)
+            {
+                return Flow::Stop(Stop::Trouble(trouble));
+            }
             if control::exit(warp, active) { Flow::Jumped } else { Flow::Stop(Stop::Done) }
         }
         Op::Trap => {

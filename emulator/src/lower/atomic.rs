@@ -1,7 +1,7 @@
 //! `atom` and `red`: a vector is an atomic for each of its elements, as the ISA has it.
 
 use super::{
-    memory::{self, Modifiers, Space, address},
+    memory::{Modifiers, Space, access_flags, address},
     micro::Reg,
     program::{AtomKind, flag},
     translate::{Refusal, Translator},
@@ -54,7 +54,7 @@ pub fn translate(
         };
         let micro = translator.emit(op, [], src);
         micro.dst = result.into_iter().collect();
-        micro.flags = memory::access_flags(modifiers) | if result.is_none() { flag::NO_RESULT } else { 0 };
+        micro.flags = access_flags(modifiers) | if result.is_none() { flag::NO_RESULT } else { 0 };
         micro.imm = imm + (element * usize::from(modifiers.bytes)) as i32;
         (micro.n, micro.bytes, micro.kind) = (1, modifiers.bytes, kind as u8);
     }

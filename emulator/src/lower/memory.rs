@@ -180,14 +180,15 @@ pub fn global_address(translator: &mut Translator, operand: &Operand) -> Result<
 pub fn generic_shared_address(translator: &mut Translator, operand: &Operand) -> Result<(Reg, i32), Refusal> {
     let (_, base, offset) = address(translator, Space::Generic, operand)?;
     let base = base.ok_or("needs an address")?;
-    let to_offset = translator.constant(Class::Double, generic::SHARED_WINDOW.wrapping_neg());
+    let in_window = i64::from(offset).wrapping_sub(generic::SHARED_WINDOW as i64);
+    let to_offset = translator.constant(Class::Double, in_window as u64);
     let (inside, clamped, low) =
         (translator.temporary(Class::Double), translator.temporary(Class::Double), translator.temporary(Class::Word));
     translator.emit(Op::AddU64, [inside], [base, to_offset]);
     let nowhere = translator.constant(Class::Double, 0x7fff_fff0);
     translator.emit(Op::MinU64, [clamped], [inside, nowhere]);
     translator.emit(Op::LowB32, [low], [clamped]);
-    Ok((low, offset))
+    Ok((low, 0))
 }
 
 fn load(translator: &mut Translator, modifiers: &Modifiers, dst: &Operand, at: &Operand) -> Result<(), Refusal> {

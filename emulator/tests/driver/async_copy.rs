@@ -159,7 +159,7 @@ fn wrong_copies_are_found_when_they_are_issued() {
 
     let context = Context::new();
     let body = format!("{shared} cp.async.ca.shared.global [%r2+16], [%rd1], 8;");
-    fails(LAUNCH_FAILED, &body, (1, 32), at(&context), "cp.async", &["out of bounds", "thread (30, 0, 0)"]);
+    fails(ILLEGAL_ADDRESS, &body, (1, 32), at(&context), "cp.async", &["out of bounds", "thread (30, 0, 0)"]);
 
     let context = Context::new();
     let body = format!("{shared} mad.wide.u32 %rd2, %r1, 32, %rd1; cp.async.ca.shared.global [%r2], [%rd2], 8;");

@@ -81,7 +81,7 @@ fn a_table_in_a_loop() {
 fn an_index_past_the_table_is_a_fault() {
     let _context = Context::new();
     let body = "L: .branchtargets A, B;\nbrx.idx %r1, L;\nA:\nB:";
-    fails(LAUNCH_FAILED, body, (1, 8), 0, "brx.idx", &["thread (2, 0, 0)", "index 2 in a table of 2 targets"]);
+    fails(ILLEGAL_ADDRESS, body, (1, 8), 0, "brx.idx", &["thread (2, 0, 0)", "index 2 in a table of 2 targets"]);
 }
 
 const FUNCTIONS: &str = "

@@ -113,7 +113,7 @@ fn a_row_of_ldmatrix_has_to_be_aligned_and_inside() {
     let said = ["misaligned", "thread (13, 0, 0)", "read of 16 bytes at shared 0x"];
     fails(MISALIGNED_ADDRESS, &body("8"), (1, 32), 0, "ldmatrix", &said);
     let _context = Context::new();
-    fails(LAUNCH_FAILED, &body("4096"), (1, 32), 0, "ldmatrix", &["out of bounds", "thread (13, 0, 0)"]);
+    fails(ILLEGAL_ADDRESS, &body("4096"), (1, 32), 0, "ldmatrix", &["out of bounds", "thread (13, 0, 0)"]);
 }
 
 #[test]
@@ -177,4 +177,69 @@ fn mma_of_doubles_multiplies_matrices() {
     let d = |row: i32, column: i32| 0.5 + (0..4).map(|k| ((row + k) * (k - column)) as f64).sum::<f64>();
     let expected = |lane: i32| (d(lane / 4, lane % 4 * 2) + 100.0 * d(lane / 4, lane % 4 * 2 + 1)) as i32 as u32;
     assert_eq!(words(&per_thread(body), 32), (0..32).map(expected).collect::<Vec<_>>());
+}
+
+/// `n` registers from `%r{first}` on, in braces.
+fn braced(first: usize, n: usize) -> String {
+    let names: Vec<String> = (first..first + n).map(|it| format!("%r{it}")).collect();
+    format!("{{{}}}", names.join(", "))
+}
+
+/// A product of zeros is what is added to it: every form has the operands that the ISA gives it.
+#[test]
+fn every_shape_adds() {
+    let _context = Context::new();
+    // Shape and types, registers of A, B and D.
+    let forms = [
+        ("m16n8k16.row.col.f32.bf16.bf16.f32", 4, 2, 4),
+        ("m16n8k16.row.col.f32.f16.f16.f32", 4, 2, 4),
+        ("m16n8k8.row.col.f32.bf16.bf16.f32", 2, 1, 4),
+        ("m16n8k8.row.col.f32.f16.f16.f32", 2, 1, 4),
+        ("m16n8k16.row.col.f16.f16.f16.f16", 4, 2, 2),
+        ("m16n8k8.row.col.f16.f16.f16.f16", 2, 1, 2),
+        ("m16n8k8.row.col.f32.tf32.tf32.f32", 4, 2, 4),
+        ("m16n8k4.row.col.f32.tf32.tf32.f32", 2, 1, 4),
+        ("m16n8k32.row.col.f32.e4m3.e5m2.f32", 4, 2, 4),
+        ("m16n8k32.row.col.f16.e5m2.e5m2.f16", 4, 2, 2),
+        ("m8n8k16.row.col.s32.s8.s8.s32", 1, 1, 2),
+        ("m16n8k16.row.col.satfinite.s32.u8.s8.s32", 2, 1, 4),
+        ("m16n8k32.row.col.s32.u8.u8.s32", 4, 2, 4),
+        ("m8n8k32.row.col.s32.s4.s4.s32", 1, 1, 2),
+        ("m16n8k32.row.col.s32.s4.u4.s32", 2, 1, 4),
+        ("m16n8k64.row.col.satfinite.s32.u4.u4.s32", 4, 2, 4),
+        ("m8n8k128.row.col.s32.b1.b1.s32.xor.popc", 1, 1, 2),
+        ("m16n8k128.row.col.s32.b1.b1.s32.and.popc", 2, 1, 4),
+        ("m16n8k256.row.col.s32.b1.b1.s32.and.popc", 4, 2, 4),
+    ];
+    for (form, n_a, n_b, n_d) in forms {
+        let (a, b, d) = (braced(4, n_a), braced(4, n_b), braced(8, n_d));
+        let zeros: String = (4..8).map(|it| format!("mov.b32 %r{it}, 0;")).collect();
+        let addends: String = (0..n_d).map(|it| format!("add.u32 %r{}, %me, 0x3c01{it:04x};", 8 + it)).collect();
+        let both = (9..8 + n_d).map(|it| format!("mad.lo.u32 %r8, %r8, 31, %r{it};")).collect::<String>();
+        let body = format!("{zeros} {addends} mma.sync.aligned.{form} {d}, {a}, {b}, {d}; {both} mov.b32 %r0, %r8;");
+        let addend = |me: u32, it: usize| me + 0x3c01_0000 + it as u32;
+        let expected = |me| (1..n_d).fold(addend(me, 0), |all, it| all.wrapping_mul(31).wrapping_add(addend(me, it)));
+        assert_eq!(words(&per_thread(&body), 32), (0..32).map(expected).collect::<Vec<_>>(), "{form}");
+    }
+}
+
+#[test]
+fn products_that_no_card_has_are_refused() {
+    let _context = Context::new();
+    for form in [
+        "m16n8k16.row.col.f32.bf16.f16.f32",
+        "m16n8k16.row.col.satfinite.f32.bf16.bf16.f32",
+        "m16n8k16.row.col.f16.bf16.bf16.f16",
+        "m16n8k16.col.col.f32.bf16.bf16.f32",
+        "m16n16k16.row.col.f32.bf16.bf16.f32",
+        "m16n8k24.row.col.f32.bf16.bf16.f32",
+        "m8n8k4.row.col.f32.f16.f16.f32",
+    ] {
+        let mma =
+            format!("mma.sync.aligned.{form} {}, {}, {}, {};", braced(0, 4), braced(4, 4), braced(8, 2), braced(0, 4));
+        let text = std::ffi::CString::new(format!("{HEADER}{}", per_thread(&mma))).unwrap();
+        let mut module = NULL;
+        let code = unsafe { cuda_emulator::driver::module::cuModuleLoadData(&mut module, text.as_ptr().cast()) };
+        assert_ne!(code, 0, "{form}");
+    }
 }

@@ -72,10 +72,10 @@ impl Translator<'_> {
                 opposite
             }
             Operand::Special(name) if name == "WARP_SZ" => self.constant(class, 32),
-            Operand::Special(name) if fixed(name).is_some() => {
-                return self.source(&Operand::Integer(fixed(name).unwrap_or_default()), ty);
-            }
-            Operand::Special(name) => self.special(name)?,
+            Operand::Special(name) => match fixed(name) {
+                Some(value) => return self.source(&Operand::Integer(value), ty),
+                None => self.special(name)?,
+            },
             Operand::Integer(value) if class == Class::Pred => {
                 let (value, truth) = (self.constant(Class::Word, u64::from(*value != 0)), self.temporary(Class::Pred));
                 let zero = self.constant(Class::Word, 0);
@@ -130,12 +130,14 @@ impl Translator<'_> {
     }
 }
 
-/// Special registers that are the same in all launches: a cluster is one CTA, and nobody set an environment register.
+/// Special registers that are the same in every kernel: launches have no explicit clusters, no environment for `%envreg`,
+/// no performance monitors and no device graph.
 fn fixed(name: &str) -> Option<i64> {
-    match name.split('.').next().unwrap_or_default() {
-        "%cluster_nctaid" | "%cluster_nctarank" => Some(1),
-        "%cluster_ctaid" | "%cluster_ctarank" | "%is_explicit_cluster" | "%current_graph_exec" => Some(0),
-        name if name.starts_with("%envreg") => Some(0),
+    match name {
+        "%cluster_nctaid.x" | "%cluster_nctaid.y" | "%cluster_nctaid.z" | "%cluster_nctarank" => Some(1),
+        "%cluster_ctaid.x" | "%cluster_ctaid.y" | "%cluster_ctaid.z" | "%cluster_ctarank" => Some(0),
+        "%is_explicit_cluster" | "%current_graph_exec" => Some(0),
+        _ if name.starts_with("%envreg") || name.starts_with("%pm") => Some(0),
         _ => None,
     }
 }
@@ -146,11 +148,9 @@ fn special(name: &str) -> Option<Special> {
         return match base {
             "%tid" => Some(Special::Tid(axis)),
             "%ntid" => Some(Special::Ntid(axis)),
-            "%ctaid" => Some(Special::Ctaid(axis)),
-            "%nctaid" => Some(Special::Nctaid(axis)),
-            // A cluster is one CTA.
-            "%clusterid" => Some(Special::Ctaid(axis)),
-            "%nclusterid" => Some(Special::Nctaid(axis)),
+            // Every cluster is one CTA.
+            "%ctaid" | "%clusterid" => Some(Special::Ctaid(axis)),
+            "%nctaid" | "%nclusterid" => Some(Special::Nctaid(axis)),
             _ => None,
         };
     }
