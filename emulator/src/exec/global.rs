@@ -8,6 +8,7 @@
 #![allow(unsafe_code)]
 
 use super::{
+    conflict,
     lane::{Lane, Mask, Registers},
     observe::{Kind, Places, Touch},
     run::Context,
@@ -19,10 +20,7 @@ use crate::{
     lower::program::{Inst, flag},
     mem::region::Region,
 };
-use std::{
-    collections::HashMap,
-    sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering},
-};
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 /// An element in memory and the lane type that its register holds.
 pub trait Element: Copy + PartialEq {
@@ -314,35 +312,11 @@ fn store_lanes(context: &mut Context, registers: &Registers, mask: &Mask, inst: 
     let size = usize::from(inst.bytes * inst.n);
     let hosts = lane_hosts(context, registers, mask, inst, pc, size, true)?;
     if context.global_checks.is_some() {
-        by_shape!(check_conflicts, inst, (registers, mask, inst, &hosts))?;
+        let address =
+            |lane: usize| registers.doubles[usize::from(inst.s[0])].0[lane].wrapping_add(inst.imm as i64 as u64);
+        conflict::check(context.at, "global", registers, mask, inst, &std::array::from_fn(address))?;
     }
     by_shape!(write_lanes, inst, (registers, mask, inst, &hosts));
-    Ok(())
-}
-
-/// Which of several lanes that store to one address wins is not defined (#data-movement-and-conversion-instructions-st).
-fn check_conflicts<E: Element, const N: usize>(
-    registers: &Registers,
-    mask: &Mask,
-    inst: &Inst,
-    hosts: &[u64; 32],
-) -> Outcome {
-    let lanes = || (0..32).filter(|lane| mask.bits >> lane & 1 == 1);
-    if lanes().map(|lane| hosts[lane]).is_sorted_by(|a, b| a < b) {
-        return Ok(());
-    }
-    let mut first_at = HashMap::new();
-    for lane in lanes() {
-        let first = *first_at.entry(hosts[lane]).or_insert(lane);
-        let value = |lane, slot| E::narrow(E::Register::get(E::Register::plane(registers, slot), lane));
-        if inst.d[..N].iter().any(|&slot| value(lane, slot) != value(first, slot)) {
-            let address = registers.doubles[usize::from(inst.s[0])].0[lane].wrapping_add(inst.imm as i64 as u64);
-            let kind = FaultKind::ConflictingStores;
-            let mut trouble = Trouble::access(kind, lane, "global", true, address, size_of::<E>() * N);
-            trouble.note = format!("lane {first} of the warp stores another value there");
-            return Err(trouble);
-        }
-    }
     Ok(())
 }
 

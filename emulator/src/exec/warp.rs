@@ -36,6 +36,8 @@ pub struct Warp {
     pub n_backward: u32,
     /// The running group goes on although one at a lower address waits: it is its turn.
     pub holds_turn: bool,
+    /// Lanes that were elsewhere when others of the warp parked at an `.aligned` barrier.
+    pub awaited: u32,
     /// Local memory, a plane for each word of a thread's frame.
     pub local: Vec<Words>,
     /// What `cp.async` has not landed yet.
@@ -79,6 +81,7 @@ impl Warp {
             splits: Vec::new(),
             n_backward: 0,
             holds_turn: false,
+            awaited: 0,
             local,
             copies: Queue::default(),
         }
@@ -94,6 +97,7 @@ impl Warp {
         self.pc = 0;
         self.n_backward = 0;
         self.holds_turn = false;
+        self.awaited = 0;
         self.stack.clear();
         self.splits.clear();
         self.copies.clear();

@@ -4,7 +4,7 @@
 //! interpreter never asks what kind of operand it has.
 
 use crate::{isa::Op, ptx::ast::Source};
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 /// `Inst::guard` of an instruction that always runs.
 pub const NO_GUARD: u16 = u16::MAX;
@@ -215,6 +215,15 @@ pub struct Site {
     /// Line in the PTX text, from 1.
     pub line: u32,
     pub source: Option<Arc<Source>>,
+}
+
+impl fmt::Display for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.source {
+            Some(source) => write!(f, "at {source} (ptx line {})", self.line),
+            None => write!(f, "at ptx line {}", self.line),
+        }
+    }
 }
 
 /// A kernel's code with the functions it calls behind it.
