@@ -1,6 +1,7 @@
 //! The driver of this process: made by `cuInit`, never taken down.
 
 use super::{
+    DevicePtr,
     capture::Captures,
     error::{Error, Result},
     objects::Objects,
@@ -8,10 +9,14 @@ use super::{
     queue::Queue,
 };
 use crate::{
+    exec::printf,
     mem::{allocations::Allocations, map::host_memory_bytes},
     settings::{Mode, Settings},
 };
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::{
+    collections::BTreeSet,
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+};
 
 pub struct Driver {
     pub settings: Settings,
@@ -20,6 +25,7 @@ pub struct Driver {
     objects: Mutex<Objects>,
     memory: Mutex<Allocations>,
     captures: Mutex<Captures>,
+    graph_memory: Mutex<BTreeSet<DevicePtr>>,
 }
 
 static DRIVER: OnceLock<Driver> = OnceLock::new();
@@ -74,6 +80,7 @@ impl Driver {
             objects: Mutex::default(),
             memory: Mutex::new(memory),
             captures: Mutex::default(),
+            graph_memory: Mutex::default(),
         })
     }
 
@@ -89,11 +96,17 @@ impl Driver {
         self.captures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Addresses that belong to graphs. Taken inside any other lock, and nothing is taken inside it.
+    pub fn graph_memory(&self) -> MutexGuard<'_, BTreeSet<DevicePtr>> {
+        self.graph_memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Returns when the work that is queued now, of one context (by its serial) or of all, is done.
     pub fn wait_for_all(&self, context: Option<u64>) {
         for ticket in self.queue.last_of_all(context) {
             self.queue.wait(ticket);
         }
+        printf::flush();
     }
 
     /// Writes the counters where `CUDA_EMULATOR_PROFILE` says.

@@ -23,3 +23,5 @@ pub mod fp;
 pub mod exact;
 pub mod modified;
 pub mod approx;
+pub mod printf;
+pub mod system_call;

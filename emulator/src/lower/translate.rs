@@ -222,8 +222,12 @@ impl<'a> Translator<'a> {
             }
         }
         let name = name.ok_or("is not supported")?;
-        if name == "__assertfail" {
-            return self.emit_plain(Op::Trap);
+        match (name.as_str(), arguments, results) {
+            ("__assertfail", arguments, []) => {
+                return self.system_call(Op::AssertFail, arguments, &[8, 8, 4, 8, 8], None);
+            }
+            ("vprintf", arguments, [result]) => return self.system_call(Op::Printf, arguments, &[8, 8], Some(result)),
+            _ => {}
         }
         let callee =
             layout::callee(self.module, name).ok_or_else(|| format!("calls {name}, which is not supported"))?;
@@ -241,6 +245,38 @@ impl<'a> Translator<'a> {
             let to = self.frame_offset(result)?;
             memory::copy_in_frame(self, self.layout.result(callee, i), to, function.returns[i].bytes);
         }
+        Ok(())
+    }
+
+    /// A function that the interpreter does itself: its arguments become operands, all but a fifth.
+    fn system_call(
+        &mut self,
+        op: Op,
+        arguments: &[Operand],
+        bytes: &[u8],
+        result: Option<&Operand>,
+    ) -> Result<(), Refusal> {
+        if arguments.len() != bytes.len() {
+            return Err(format!("needs {} arguments", bytes.len()));
+        }
+        let zero = self.constant(Class::Double, 0);
+        let mut src = Vec::new();
+        for (argument, &bytes) in arguments.iter().zip(bytes).take(4) {
+            let from = self.frame_offset(argument)?;
+            let value = self.temporary(if bytes == 8 { Class::Double } else { Class::Word });
+            let micro = self.emit(Op::LdLocal, [value], [zero]);
+            (micro.imm, micro.n, micro.bytes) = (from as i32, 1, bytes);
+            src.push(value);
+        }
+        let Some(result) = result else {
+            self.emit(op, [], src);
+            return Ok(());
+        };
+        let to = self.frame_offset(result)?;
+        let value = self.temporary(Class::Word);
+        self.emit(op, [value], src);
+        let micro = self.emit(Op::StLocal, [value], [zero]);
+        (micro.imm, micro.n, micro.bytes) = (to as i32, 1, 4);
         Ok(())
     }
 

@@ -11,7 +11,7 @@ use crate::{
         fault::{self, Access, Fault, FaultKind, OtherSide},
         global::GlobalChecks,
     },
-    exec::{run::Context, trouble::Trouble, warp::Place},
+    exec::{printf, run::Context, trouble::Trouble, warp::Place},
     lower::Kernel,
     mem::{region::Regions, shadow::Shadow},
     perf::{Counters, meter::Meter},
@@ -41,6 +41,8 @@ struct Launch<'a> {
     next: AtomicU64,
     is_over: AtomicBool,
     counters: Mutex<Counters>,
+    /// What CTAs printed, by linear index.
+    printed: Mutex<Vec<(u64, Vec<u8>)>>,
     /// The fault of the lowest CTA, by its linear index.
     fault: Mutex<Option<(u64, Box<Fault>)>>,
 }
@@ -75,9 +77,11 @@ pub fn launch(
         next: AtomicU64::new(0),
         is_over: AtomicBool::new(false),
         counters: Mutex::default(),
+        printed: Mutex::default(),
         fault: Mutex::default(),
     };
     pool::run(n_workers, options.n_threads, &|| launch.work());
+    printf::queue(launch.printed.into_inner().unwrap_or_else(|it| it.into_inner()));
     match launch.fault.into_inner().unwrap_or_else(|it| it.into_inner()) {
         Some((_, fault)) => Err(fault),
         None => Ok(launch.counters.into_inner().unwrap_or_else(|it| it.into_inner())),
@@ -107,7 +111,12 @@ impl Launch<'_> {
             } else {
                 break;
             };
-            match cta.run(&mut context, &mut turns) {
+            let progress = cta.run(&mut context, &mut turns);
+            if !context.printed.is_empty() {
+                let printed = std::mem::take(&mut context.printed);
+                self.printed.lock().unwrap_or_else(|it| it.into_inner()).push((index, printed));
+            }
+            match progress {
                 Progress::Done => {
                     turns.ended();
                     if let Some(checks) = &mut context.global_checks {

@@ -195,11 +195,8 @@ impl History {
                 self.check(self.records.readers.slice(units.clone()), &part, &is_fine)?;
                 self.check(self.records.others.slice(units.clone()), &part, &is_fine)?;
             }
-            let shift = self.unit_shift;
-            let writers = self.records.writers.slice_mut(units.clone());
-            for (unit, writer) in units.zip(writers) {
-                *writer = number << LANE_BITS | run.lane((unit as u64) << shift);
-            }
+            let is_first = state.written <= stale;
+            self.record_writers(run, &part, number, is_first);
             self.records.blocks.slice_mut(block as usize..block as usize + 1)[0].written = number << LANE_BITS;
         }
         Ok(())
@@ -248,6 +245,34 @@ impl History {
         let n_lanes_before = (part.start - start) >> with.bytes.trailing_zeros();
         let lane = (record & ((1 << LANE_BITS) - 1)) + n_lanes_before as u32;
         Err(Meeting { at: part.start, with, lane })
+    }
+
+    /// A strong write behind a weak one leaves the weak one where it is, with which more can race, and is recorded as a
+    /// reader beside it.
+    #[inline(always)]
+    fn record_writers(&mut self, run: &Run, part: &Range<u64>, number: u32, is_first: bool) {
+        if !is_first && self.accesses.get(number).is_strong {
+            return self.record_strong_writers(run, part, number);
+        }
+        let (units, shift) = (self.units(part), self.unit_shift);
+        let writers = self.records.writers.slice_mut(units.clone());
+        for (unit, writer) in units.zip(writers) {
+            *writer = number << LANE_BITS | run.lane((unit as u64) << shift);
+        }
+    }
+
+    #[inline(never)]
+    fn record_strong_writers(&mut self, run: &Run, part: &Range<u64>, number: u32) {
+        let (units, shift, stale) = (self.units(part), self.unit_shift, self.accesses.stale());
+        let writers = self.records.writers.slice_mut(units.clone());
+        let readers = self.records.readers.slice_mut(units.clone());
+        for ((unit, writer), reader) in units.zip(writers).zip(readers) {
+            let record = number << LANE_BITS | run.lane((unit as u64) << shift);
+            let is_behind_weak = *writer > stale && !self.accesses.get(*writer >> LANE_BITS).is_strong;
+            *if is_behind_weak { reader } else { writer } = record;
+        }
+        let block = (part.start / BLOCK_BYTES) as usize;
+        self.records.blocks.slice_mut(block..block + 1)[0].read_in_part = number << LANE_BITS;
     }
 
     #[inline(always)]
