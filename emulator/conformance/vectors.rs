@@ -89,7 +89,8 @@ fn spread<T: Clone>(all: Vec<T>, n: usize) -> Vec<T> {
 fn random_row(operands: &[Operand], random: &mut Random) -> Vec<u64> {
     let mut row: Vec<u64> = operands.iter().map(|&it| random_value(it, random)).collect();
     // Equal operands, and such as differ by their last bits, are rare among random ones.
-    if operands.len() > 1 && operands[0] == operands[1] && random.below(8) == 0 {
+    let are_alike = operands.len() > 1 && operands[0] == operands[1] && operands[0].values == Values::Whole;
+    if are_alike && random.below(8) == 0 {
         row[1] = (row[0] ^ (random.next() & 3)) & mask(operands[0].ty.width());
     }
     row
