@@ -2,6 +2,7 @@
 
 use crate::suite::*;
 use cuda_emulator::driver::memory::*;
+use std::fs;
 
 /// What is reported, and the `CUresult` that comes with it.
 #[derive(Clone, Copy)]
@@ -152,6 +153,19 @@ impl Case {
         assert_eq!(gpu.finish(), code, "a fault is sticky");
         assert_eq!(unsafe { cuMemAlloc_v2(&mut 0, 4) }, code, "a fault is sticky");
     }
+}
+
+/// The names of the kernels in `planted/*.cu`, sorted.
+pub fn kernels() -> Vec<String> {
+    const HEAD: &str = "extern \"C\" __global__ void ";
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/planted");
+    let files = fs::read_dir(folder).expect("it is there").map(|it| it.expect("it can be read").path());
+    let sources = files.filter(|it| it.extension().is_some_and(|it| it == "cu"));
+    let text: String = sources.map(|it| fs::read_to_string(it).expect("it can be read")).collect();
+    let names = text.lines().filter_map(|line| line.strip_prefix(HEAD)?.split_once('('));
+    let mut names: Vec<_> = names.map(|it| it.0.to_owned()).collect();
+    names.sort_unstable();
+    names
 }
 
 /// The report of a fault, split where its other side begins.
