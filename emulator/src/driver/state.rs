@@ -58,13 +58,15 @@ impl Driver {
     fn new(settings: Settings) -> Result<Self> {
         // Never more than the machine has: a program that fills the card must not bring it down.
         let memory_bytes = settings.card.memory_bytes.min(host_memory_bytes() / 4 * 3);
-        let memory = Allocations::new(memory_bytes, settings.mode == Mode::Fast).ok_or_else(|| {
-            eprintln!(
-                "cuda-emulator: cannot reserve the addresses of {memory_bytes} bytes of device memory (ulimit -v?)"
-            );
-            Error::OUT_OF_MEMORY
-        })?;
+        let memory = Allocations::new(memory_bytes, settings.mode == Mode::Fast, settings.mode != Mode::Fast)
+            .ok_or_else(|| {
+                eprintln!(
+                    "cuda-emulator: cannot reserve the addresses of {memory_bytes} bytes of device memory (ulimit -v?)"
+                );
+                Error::OUT_OF_MEMORY
+            })?;
         let seed = (settings.mode == Mode::Stress).then_some(settings.seed);
+        crate::exec::approx::perturb(seed);
         Ok(Self {
             settings,
             queue: Queue::new(seed),

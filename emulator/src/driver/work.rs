@@ -191,6 +191,7 @@ impl Driver {
     }
 
     fn copy(&self, to: Place, from: &Source, bytes: u64) -> Result {
+        self.copy_shadow(to, from, bytes);
         let to = self.host_address(to, bytes)?;
         let from = match from {
             Source::Place(place) => self.host_address(*place, bytes)?,
@@ -202,7 +203,27 @@ impl Driver {
         Ok(())
     }
 
+    /// Notes which bytes of device memory a copy initialises: those that are at its source.
+    fn copy_shadow(&self, to: Place, from: &Source, bytes: u64) {
+        let memory = self.memory();
+        let Some(shadow) = memory.shadow() else { return };
+        // A range that is no allocation's is reported by the copy itself.
+        let range = |place: &Place| match place {
+            Place::Mapped(address) => memory.find(*address, bytes).and_then(|_| shadow.range(*address, bytes)),
+            Place::Pageable(_) => None,
+        };
+        let Some(to) = range(&to) else { return };
+        match from {
+            Source::Place(place) => match range(place) {
+                Some(from) => shadow.copy(from, to),
+                None => shadow.set(to),
+            },
+            Source::Staged(_) => shadow.set(to),
+        }
+    }
+
     fn fill(&self, to: u64, value: u32, width: u64, count: u64) -> Result {
+        self.copy_shadow(Place::Mapped(to), &Source::Staged(Box::default()), width * count);
         let to = self.host_address(Place::Mapped(to), width * count)?;
         // SAFETY: the range lies in one live allocation (just looked up), and `to` is a multiple of `width` because the
         // entry point checked the device address and allocations start at multiples of 256 on both sides.
@@ -218,15 +239,20 @@ impl Driver {
     }
 
     fn launch(&self, Launch { kernel, shape, params }: &Launch) -> Result {
-        let regions = self.memory().regions();
+        let (regions, shadow) = {
+            let memory = self.memory();
+            (memory.regions(), memory.shadow().cloned())
+        };
         let checks = self.settings.mode != Mode::Fast;
         let options = sched::Options {
             n_threads: self.settings.n_threads,
             n_sms: self.settings.card.n_sms,
             counts: checks || self.settings.profile.is_some(),
             checks,
+            seed: (self.settings.mode == Mode::Stress).then(|| seed(self.settings.seed, &kernel.name, params)),
+            step_limit: self.settings.step_limit,
         };
-        match sched::launch(kernel, *shape, params, &regions, options) {
+        match sched::launch(kernel, *shape, params, &regions, shadow.as_ref(), options) {
             Ok(counters) => {
                 self.profile.add(&kernel.name, counters);
                 Ok(())
@@ -251,6 +277,13 @@ impl Driver {
             }
         }
     }
+}
+
+/// The seed of a launch, the same whenever the kernel is launched with the same parameters.
+fn seed(seed: u64, kernel: &str, params: &[u8]) -> u64 {
+    // FNV-1a: unlike the standard library's, it is the same with every compiler.
+    let mix = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
+    kernel.as_bytes().iter().chain(params).fold(seed ^ 0xcbf2_9ce4_8422_2325, mix)
 }
 
 /// What a GPU returns for the fault.

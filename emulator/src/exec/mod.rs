@@ -20,3 +20,6 @@ pub mod trouble;
 pub mod bits;
 pub mod half;
 pub mod fp;
+pub mod exact;
+pub mod modified;
+pub mod approx;
