@@ -82,12 +82,12 @@ pub struct Case {
     kinds: Vec<Kind>,
     places: Vec<[u32; 2]>,
     said: Vec<&'static [&'static str]>,
-    step_limit: &'static str,
+    step_limit: Option<&'static str>,
 }
 
 pub fn case(file: &'static str, shape: Shape, arguments: impl Into<Vec<Arg>>, kind: Kind) -> Case {
     let (kinds, places, said) = (vec![kind], Vec::new(), Vec::new());
-    Case { file, shape, arguments: arguments.into(), kinds, places, said, step_limit: "1000000" }
+    Case { file, shape, arguments: arguments.into(), kinds, places, said, step_limit: None }
 }
 
 impl Case {
@@ -110,7 +110,7 @@ impl Case {
     }
 
     pub fn step_limit(self, n_instructions: &'static str) -> Self {
-        Self { step_limit: n_instructions, ..self }
+        Self { step_limit: Some(n_instructions), ..self }
     }
 
     /// Launches `kernel` in a process of its own and holds the report against the markers.
@@ -118,7 +118,9 @@ impl Case {
         if is_child() {
             return self.fail(kernel);
         }
-        let output = alone(kernel, &[("MODE", "check"), ("STEP_LIMIT", self.step_limit)]);
+        let limit = self.step_limit.map(|n_instructions| ("STEP_LIMIT", n_instructions));
+        let variables: Vec<_> = [("MODE", "check")].into_iter().chain(limit).collect();
+        let output = alone(kernel, &variables);
         let text = text(&output);
         assert!(output.status.success(), "the process failed: {text}");
         Report::only(&text).is_as_expected(&self, kernel, &text);
