@@ -14,6 +14,8 @@ pub enum Values {
     Whole,
     /// Small numbers about the width of a register, and some larger.
     Amount,
+    /// Small numbers of either sign.
+    Offset,
     /// 0 or 1.
     Bit,
     /// Floats whose products and sums of some dozens are exact in f32.
@@ -133,6 +135,7 @@ fn arithmetic(text: &str) -> Option<Vec<Case>> {
         "lop3" => return (opcode.modifiers == ["b32"]).then(lop3),
         "abs" | "neg" | "not" | "cnot" | "popc" | "clz" | "brev" | "bfind" | "mov" | "rcp" | "sqrt" | "rsqrt"
         | "ex2" | "lg2" | "sin" | "cos" | "tanh" | "testp" => vec![whole(ty)],
+        "cvt" if opcode.has("pack") => vec![whole(types[1]); types.len()],
         "cvt" if types[0].n_elements > ty.n_elements => vec![whole(ty); 2],
         "cvt" => vec![whole(ty)],
         "add" | "sub" | "mul" | "mul24" | "div" | "rem" | "min" | "max" | "and" | "or" | "xor" | "setp" | "set"
@@ -146,6 +149,7 @@ fn arithmetic(text: &str) -> Option<Vec<Case>> {
         "dp4a" | "dp2a" => vec![whole(U32); 3],
         "shf" => vec![whole(B32), whole(B32), amount()],
         "bfe" => vec![whole(ty), amount(), amount()],
+        "fns" => vec![whole(B32), amount(), Operand { ty: U32, values: Values::Offset }],
         "bfi" => vec![whole(ty), whole(ty), amount(), amount()],
         "selp" => vec![whole(ty), whole(ty), whole(PRED)],
         "slct" => vec![whole(types[0]), whole(types[0]), whole(ty)],
@@ -155,6 +159,7 @@ fn arithmetic(text: &str) -> Option<Vec<Case>> {
         "popc" | "clz" | "bfind" => vec![U32],
         "setp" | "testp" => vec![PRED; ty.n_elements as usize],
         "mul" | "mad" => vec![product],
+        "cvt" if opcode.has("pack") => vec![B32],
         "cvt" | "set" | "slct" => vec![types[0]],
         _ => vec![ty],
     };

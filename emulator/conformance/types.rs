@@ -114,7 +114,7 @@ impl Type {
             return Some(PRED);
         }
         let (letter, digits) = element.split_at_checked(1)?;
-        let bits: u32 = digits.parse().ok().filter(|it| [8, 16, 32, 64, 128].contains(it))?;
+        let bits: u32 = digits.parse().ok().filter(|it| [2, 4, 8, 16, 32, 64].contains(it))?;
         let kind = match letter {
             "u" => Kind::Unsigned,
             "s" => Kind::Signed,

@@ -99,6 +99,7 @@ fn random_value(operand: Operand, random: &mut Random) -> u64 {
     let ty = operand.ty;
     match operand.values {
         Values::Bit => random.next() & 1,
+        Values::Offset => (random.next() % 80).wrapping_sub(40) & mask(32),
         Values::Amount => match random.below(8) {
             0 => random.next() & mask(32),
             _ => random.next() % 72,
@@ -165,6 +166,7 @@ fn edges(operand: Operand) -> Vec<u64> {
     let ty = operand.ty;
     match operand.values {
         Values::Bit => vec![0, 1],
+        Values::Offset => vec![0, 1, mask(32), 2, mask(32) - 1, 31, 32, mask(31), 1 << 31],
         Values::Amount => {
             let about = |n: u64| [n - 1, n, n + 1];
             let mut amounts = vec![0, 1, 2, 5];

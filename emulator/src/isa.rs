@@ -6,6 +6,8 @@
 //! `float`, then `compare`, then `convert`, which gives the whole to the caller's macro; [`rare`] has chapters of its own.
 //! `(a: f32; with)` is a line that leaves [`modifiers`] open: one line for all their combinations.
 //!
+//! Of the arithmetic up to sm_90 there is no: `.oob` on `fma`, the video instructions (`vadd` to `vset4`), `mov.b128`.
+//!
 //! Instructions that touch memory, other lanes or the flow of control are in [`structural`]; their PTX texts have too many
 //! optional parts for a table of texts, so `lower::decode` reads those modifier by modifier.
 
@@ -95,10 +97,18 @@ macro_rules! structural { ($with:ident { $($table:tt)* }) => { $with! { { $($tab
     AtomGlobal AtomShared AtomGeneric
     // #data-movement-and-conversion-instructions-shfl-sync, -vote-sync, -match-sync, -redux-sync, -activemask
     ShflUp ShflDown ShflBfly ShflIdx VoteAll VoteAny VoteUni VoteBallot MatchAny MatchAll Redux ActiveMask
+    // #parallel-synchronization-and-communication-instructions-elect-sync
+    Elect
     // #parallel-synchronization-and-communication-instructions-bar, -bar-warp-sync, -membar
     BarSync BarArrive BarRed BarWarpSync Membar
-    // #control-flow-instructions-bra, -call, -ret, -exit; #miscellaneous-instructions-trap, -nanosleep
-    Bra Call Ret Exit Trap Nop
+    // #warp-level-matrix-instructions-mma, -ldmatrix, -stmatrix, -movmatrix
+    Mma LdMatrix StMatrix MovMatrix
+    // #data-movement-and-conversion-instructions-cp-async, -cp-async-commit-group, -cp-async-wait-group
+    CpAsync CpAsyncCommit CpAsyncWait
+    // #control-flow-instructions-bra, -brx-idx, -call, -ret, -exit; #miscellaneous-instructions-trap, -nanosleep
+    Bra BraIndexed Call Ret Exit Trap Nop
+    // the system calls that device code makes, vprintf and __assertfail
+    Printf AssertFail
     // special registers that change while a kernel runs: #special-registers-clock, -clock64, -globaltimer
     ReadClock ReadClock64 ReadGlobalTimer
     // of our own: a fault in lanes whose flag is not set

@@ -13,6 +13,10 @@ use crate::conformance::{
 
 pub fn definition(case: &Case) -> Option<Definition> {
     let opcode = case.opcode();
+    if opcode.has("pack") {
+        let types = opcode.types();
+        return Some(Definition::lane(move |x| pack(x, types[0], types[1])));
+    }
     let [result, source] = opcode.types()[..] else { return None };
     let convert = element(&opcode, result.element(), source.element())?;
     Some(Definition::lane(move |x| match (result.n_elements, source.n_elements) {
@@ -24,6 +28,14 @@ pub fn definition(case: &Case) -> Option<Definition> {
             Want::Each(result.bits, (0..result.n_elements).map(part).collect())
         }
     }))
+}
+
+/// #data-movement-and-conversion-instructions-cvt-pack: a and b, clamped, b in the low bits and a above it, and the low
+/// bits of c above both.
+fn pack(x: &[u64], result: Type, source: Type) -> Want {
+    let [a, b] = [x[0], x[1]].map(|it| clamped(value(it, source), result));
+    let c = x.get(2).map_or(0, |it| it << (2 * result.bits));
+    Want::Bits((c | a << result.bits | b) & mask(32))
 }
 
 /// A result narrower than its register is extended as its type says

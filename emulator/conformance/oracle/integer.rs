@@ -111,6 +111,7 @@ fn lane(opcode: &Opcode, ty: Type) -> Option<Lane> {
         "abs" => Box::new(move |x| Want::Bits(wrapped(number(x[0]).abs(), ty))),
         "neg" => Box::new(move |x| Want::Bits(wrapped(-number(x[0]), ty))),
         "mov" => Box::new(|x| Want::Bits(x[0])),
+        "fns" => Box::new(find_nth_set),
         "shl" => Box::new(move |x| Want::Bits(if x[1] < 64 { x[0] << x[1] & ty.mask() } else { 0 })),
         "shr" => Box::new(move |x| Want::Bits(wrapped(number(x[0]) >> x[1].min(127), ty))),
         _ => return logic(opcode, ty).or_else(|| fields(opcode, ty)),
@@ -130,6 +131,22 @@ fn logic(opcode: &Opcode, ty: Type) -> Option<Lane> {
         _ => return None,
     };
     Some(Box::new(move |x| Want::Bits(of(x) & all)))
+}
+
+/// The n-th set bit from a base on, up or down; of bases above 31 nothing is said.
+fn find_nth_set(x: &[u64]) -> Want {
+    let (base, offset) = (x[1], x[2] as u32 as i32);
+    if base > 31 {
+        return Want::Anything;
+    }
+    let is_set = |i: &u64| bit(x[0], *i);
+    let nth = offset.unsigned_abs().saturating_sub(1) as usize;
+    let found = match offset {
+        0 => Some(base).filter(is_set),
+        1.. => (base..32).filter(is_set).nth(nth),
+        _ => (0..=base).rev().filter(is_set).nth(nth),
+    };
+    Want::Bits(found.unwrap_or(mask(32)))
 }
 
 /// Bit fields, bytes and counts.

@@ -199,7 +199,7 @@ pub fn fma(a: f64, b: f64, c: f64, rounding: Rounding) -> Value {
     }
     match Value::from(c) {
         Value::Finite(c) => sum(product(a, b), c, rounding),
-        Value::Special(c) if c == 0.0 => Value::Finite(product(a, b)),
+        Value::Special(0.0) => Value::Finite(product(a, b)),
         special => special,
     }
 }
@@ -323,6 +323,32 @@ mod tests {
                 assert!(down == up || (down as f32).next_up() == up as f32, "{a:e} * {b:e}");
             }
         }
+    }
+
+    #[test]
+    fn what_is_lost_far_below_still_decides() {
+        let both = |of: &dyn Fn(Rounding) -> Value| [Down, Up].map(|it| f64::from_bits(Format::F64.round(of(it), it)));
+        // Dekker's: exact where the first number is the greater.
+        let sum_error = |a: f64, b: f64| if a.abs() > b.abs() { (a + b) - a - b } else { (a + b) - b - a };
+        let is_moderate = |x: &f64| (1e-90..1e90).contains(&x.abs());
+        let mut values = random_f64s().filter(is_moderate);
+        for _ in 0..50_000 {
+            let [a, b] = [(); 2].map(|()| values.next().expect("endless"));
+            // The error of a host result is a number, or zero where the result is exact.
+            let cases = [
+                (both(&|it| add(a, b, it)), sum_error(a, b)),
+                (both(&|it| fma(a, 1.0, b, it)), sum_error(a, b)),
+                (both(&|_| div(a, b)), (a / b).mul_add(b, -a)),
+                (both(&|_| sqrt(a.abs())), a.abs().sqrt().mul_add(a.abs().sqrt(), -a.abs())),
+            ];
+            for (i, ([down, up], error)) in cases.into_iter().enumerate() {
+                let is_between = if error == 0.0 { down == up } else { down.next_up() == up };
+                assert!(is_between, "case {i}: {a:e} {b:e} gives {down:e} {up:e}, error {error:e}");
+            }
+        }
+        // 2^-51 (1 + 2^-51 + 2^-102 + ...): the remainder is all that follows the first two ones for a long way.
+        let [down, up] = both(&|_| div(1.0, 2f64.powi(51) - 1.0));
+        assert_eq!((down, up), (2f64.powi(-51) + 2f64.powi(-102), down.next_up()));
     }
 
     #[test]

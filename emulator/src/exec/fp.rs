@@ -1,8 +1,8 @@
 //! Floating-point operations of one lane that Rust has no word for. No branch depends on data where it matters for
 //! speed, so that loops over lanes become vector code; results are the same bits on every host.
 
-/// The NaN that 32-bit instructions give (PTX ISA, #floating-point-instructions: "an unspecified NaN"; on every GPU it is
-/// this one).
+/// The canonical NaN of f32, which its instructions give for any NaN (#floating-point-instructions: payloads are kept in
+/// f64 only).
 pub const NAN: f32 = f32::from_bits(0x7fff_ffff);
 
 /// An f32 result, with the GPU's NaN for any NaN: hosts keep payloads.
