@@ -127,8 +127,9 @@ planted! {
         .says(&["read of 4 bytes at global"]);
     residual_in_place: case("global_race", shape(1, 64), [zeros(64), Arg::Same(0)], NON_COHERENT);
 
-    barrier_in_a_branch: case("barrier", shape(1, 64), [zeros(64)], BARRIER_DIVERGENCE).by(0, 1).by(0, 33);
-    barrier_in_a_divergent_loop: case("barrier", shape(1, 32), [zeros(64)], BARRIER_DIVERGENCE);
+    barrier_in_a_branch: case("barrier", shape(1, 64), [zeros(64)], BARRIER_DIVERGENCE)
+        .by(0, 0).by(0, 1).by(0, 32).by(0, 33);
+    barrier_in_a_divergent_loop: case("barrier", shape(1, 32), [zeros(96)], BARRIER_DIVERGENCE);
     barrier_in_both_branches: case("barrier", shape(1, 64), [zeros(64)], BARRIER_DIVERGENCE).by(0, 0).by(0, 16);
     barrier_for_33_threads: case("barrier", shape(1, 64), [zeros(64)], BARRIER_MISUSE).says(&["33"]);
     barrier_16: case("barrier", shape(1, 64), [zeros(64), Arg::Value(16)], BARRIER_MISUSE).says(&["16"]);
