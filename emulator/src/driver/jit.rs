@@ -12,6 +12,8 @@ const ERROR_LOG: u32 = 5;
 const OPTIMIZATION_LEVEL: u32 = 7;
 const LOG_VERBOSE: u32 = 12;
 const LAST: u32 = 34;
+/// More options than there are cannot all be different.
+const N_MOST: u32 = LAST + 1;
 
 /// The options of one call.
 pub struct JitOptions<'a> {
@@ -31,7 +33,7 @@ impl<'a> JitOptions<'a> {
         if n == 0 {
             return Ok(Self { names: &[], values: &mut [], started });
         }
-        if names.is_null() || values.is_null() {
+        if names.is_null() || values.is_null() || n > N_MOST {
             return Err(Error::INVALID_VALUE);
         }
         // SAFETY: not null, so `n` long, by the caller's promise.

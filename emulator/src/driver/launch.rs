@@ -3,9 +3,9 @@
 use super::{
     Handle, entry,
     error::Error,
-    ptx_header::Refusal,
     function::Needs,
     objects::{Context, Function},
+    ptx_header::Refusal,
     state::{Driver, driver},
     work::{Launch, Work},
 };
@@ -143,7 +143,13 @@ fn read_attribute(attribute: &LaunchAttribute) -> Result<bool, Error> {
 
 /// # Safety
 /// The arguments are null or what CUDA's reference says, for the parameters of `function`.
-unsafe fn launch(function: Handle, shape: Shape, stream: Handle, arguments: Arguments, is_cooperative: bool) -> Result<(), Error> {
+unsafe fn launch(
+    function: Handle,
+    shape: Shape,
+    stream: Handle,
+    arguments: Arguments,
+    is_cooperative: bool,
+) -> Result<(), Error> {
     let driver = driver()?;
     let stream = driver.stream(stream)?;
     let function = driver.function(function, &stream.context)?;
@@ -159,7 +165,10 @@ impl Driver {
         match found {
             Ok(function) if Arc::ptr_eq(&function.context, context) => Ok(function),
             Ok(function) => {
-                say!("launch of {} refused: it was loaded in another context than that of the stream", function.kernel.name);
+                say!(
+                    "launch of {} refused: it was loaded in another context than that of the stream",
+                    function.kernel.name
+                );
                 Err(Error::INVALID_HANDLE)
             }
             Err(Error::INVALID_HANDLE) if self.objects().kernel(handle).is_ok() => {

@@ -5,8 +5,9 @@ use super::{
     Handle, entry,
     error::{Error, Result},
     jit::JitOptions,
-    name, put, put_if_wanted,
+    name,
     ptx_header::Refusal,
+    put, put_if_wanted,
     state::driver,
 };
 use crate::ptx;
@@ -110,8 +111,7 @@ fn add(link: Handle, kind: u32, data: &[u8], options: JitOptions) -> Result {
 
 fn check(data: &[u8]) -> std::result::Result<(CString, String), Refusal> {
     let text = data.split(|byte| *byte == 0).next().unwrap_or(data);
-    let text =
-        str::from_utf8(text).map_err(|error| (Error::INVALID_PTX, format!("the input is not text: {error}")))?;
+    let text = str::from_utf8(text).map_err(|error| (Error::INVALID_PTX, format!("the input is not text: {error}")))?;
     ptx::parse(text).map_err(|error| (Error::INVALID_PTX, error.to_string()))?;
     Ok((CString::new(text).expect("the text ends before a NUL"), String::new()))
 }

@@ -312,7 +312,8 @@ impl Driver {
     /// Ends a context: its work is done first, then its memory is freed.
     pub fn end_context(&self, context: &Arc<Context>) {
         self.wait_for_all(Some(context.serial));
-        if self.settings.mode != Mode::Fast {
+        // After a fault nothing can be freed.
+        if self.settings.mode != Mode::Fast && context.check().is_ok() {
             self.say_leaks(context);
         }
         let streams = self.objects().remove_context(context);
@@ -346,10 +347,16 @@ impl Driver {
             return;
         }
         let bytes: u64 = leaked.iter().map(|it| it.bytes()).sum();
-        let mut text = format!("leak: a context ended with {} allocations ({bytes} bytes) that were not freed", leaked.len());
+        let mut text =
+            format!("leak: a context ended with {} allocations ({bytes} bytes) that were not freed", leaked.len());
         for it in leaked.iter().take(N_TOLD) {
             let kind = if it.is_host() { "host" } else { "device" };
-            text += &format!("\n  allocation #{}: {} bytes of {kind} memory at {:#x}", it.region.id, it.bytes(), it.region.start);
+            text += &format!(
+                "\n  allocation #{}: {} bytes of {kind} memory at {:#x}",
+                it.region.id,
+                it.bytes(),
+                it.region.start
+            );
         }
         if leaked.len() > N_TOLD {
             text += &format!("\n  and {} more", leaked.len() - N_TOLD);

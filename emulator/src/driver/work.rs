@@ -11,8 +11,8 @@ use super::{
     transfer::{Copy, Fill},
 };
 use crate::{
-    exec::printf,
     check::fault::{Fault, FaultKind},
+    exec::printf,
     lower::Kernel,
     mem::allocations::AllocationId,
     sched,

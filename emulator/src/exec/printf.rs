@@ -208,9 +208,18 @@ mod tests {
         let long = |value: i64| value.to_le_bytes().to_vec();
         let double = |value: f64| value.to_le_bytes().to_vec();
         assert_eq!(printed("100%% %q 7%", &[], &[]), "100% %q 7%");
-        assert_eq!(printed("%d|%5u|%-4x|%+i|%c", &[int(-3), int(7), int(255), int(4), int(65)].concat(), &[]), "-3|    7|ff  |+4|A");
-        assert_eq!(printed("%lld %llu %zx", &[long(-1), long(-1), long(255)].concat(), &[]), "-1 18446744073709551615 ff");
-        assert_eq!(printed("%5.2f %e %g", &[double(3.14159), double(1e10), double(0.5)].concat(), &[]), " 3.14 1.000000e+10 0.5");
+        assert_eq!(
+            printed("%d|%5u|%-4x|%+i|%c", &[int(-3), int(7), int(255), int(4), int(65)].concat(), &[]),
+            "-3|    7|ff  |+4|A"
+        );
+        assert_eq!(
+            printed("%lld %llu %zx", &[long(-1), long(-1), long(255)].concat(), &[]),
+            "-1 18446744073709551615 ff"
+        );
+        assert_eq!(
+            printed("%5.2f %e %g", &[double(3.14159), double(1e10), double(0.5)].concat(), &[]),
+            " 3.14 1.000000e+10 0.5"
+        );
         assert_eq!(printed("%s %p %.2s", &[long(0), long(0x12), long(1)].concat(), &["abc", "xyz"]), "abc 0x12 xy");
         assert_eq!(printed("%*d|%-*.*f", &[int(4), int(1), int(6), int(1), double(2.55)].concat(), &[]), "   1|2.5   ");
         assert_eq!(printed("%hhd %hx", &[int(257), int(0x12345)].concat(), &[]), "1 2345");

@@ -301,7 +301,9 @@ impl<'a> Translator<'a> {
         }
         let name = name.ok_or("is not supported")?;
         match (name.as_str(), arguments, results) {
-            ("__assertfail", arguments, []) => return self.system_call(Op::AssertFail, arguments, &[8, 8, 4, 8, 8], None),
+            ("__assertfail", arguments, []) => {
+                return self.system_call(Op::AssertFail, arguments, &[8, 8, 4, 8, 8], None);
+            }
             ("vprintf", arguments, [result]) => return self.system_call(Op::Printf, arguments, &[8, 8], Some(result)),
             _ => {}
         }

@@ -10,8 +10,7 @@ use crate::{
         fault::{self, Access, Fault, OtherSide},
         global::GlobalChecks,
     },
-    exec::{
-        printf,run::Context, trouble::Trouble, warp::Place},
+    exec::{printf, run::Context, trouble::Trouble, warp::Place},
     lower::Kernel,
     mem::region::Regions,
     perf::{Counters, meter::Meter},

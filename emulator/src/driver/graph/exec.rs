@@ -61,7 +61,8 @@ impl GraphExec {
 impl State {
     fn update(&mut self) -> Result {
         let order = self.graph.order()?.into_iter().filter(|index| !self.is_disabled[*index]);
-        self.bodies = order.map(|index| self.graph.node(index).map(|it| Arc::clone(&it.body))).collect::<Result<_>>()?;
+        self.bodies =
+            order.map(|index| self.graph.node(index).map(|it| Arc::clone(&it.body))).collect::<Result<_>>()?;
         Ok(())
     }
 

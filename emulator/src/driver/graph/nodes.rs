@@ -4,8 +4,8 @@ use super::{
     edges::{EdgeData, check_plain, indices},
     model::{Body, NodeId},
     params::{
-        HostNodeParams, KernelNodeParams, KernelNodeParamsV1, MemAllocNodeParams, MemsetNodeParams, Wanted, copy_params,
-        host_params, kernel_params, memset_params,
+        HostNodeParams, KernelNodeParams, KernelNodeParamsV1, MemAllocNodeParams, MemsetNodeParams, Wanted,
+        copy_params, host_params, kernel_params, memset_params,
     },
 };
 use crate::driver::{
