@@ -43,6 +43,9 @@ pub struct Launch {
 /// `CUhostFn`.
 pub type HostFunction = unsafe extern "C" fn(*mut c_void);
 
+/// `CUstreamCallback`.
+pub type StreamCallback = unsafe extern "C" fn(*mut c_void, u32, *mut c_void);
+
 /// One piece of work in a stream.
 #[derive(Debug)]
 pub enum Work {
@@ -52,6 +55,12 @@ pub enum Work {
     /// A function of the program; `argument` is its pointer, of which this thread knows nothing.
     Call {
         function: HostFunction,
+        argument: usize,
+    },
+    /// A function of the program that is told the stream it is in.
+    Callback {
+        function: StreamCallback,
+        stream: usize,
         argument: usize,
     },
     /// Sets the time of an event, unless it was recorded again since.
@@ -112,7 +121,13 @@ impl Driver {
             Work::Fill(ref fill) => self.fill(fill),
             Work::Launch(ref launch) => self.launch(launch),
             Work::Call { function, argument } => {
-                call(function, argument);
+                // SAFETY: the program gave function and argument to be called on any thread.
+                call(|| unsafe { function(argument as *mut c_void) });
+                Ok(())
+            }
+            Work::Callback { function, stream, argument } => {
+                // SAFETY: as above.
+                call(|| unsafe { function(stream as *mut c_void, 0, argument as *mut c_void) });
                 Ok(())
             }
             Work::Stamp { ref event, generation } => {
@@ -207,9 +222,9 @@ pub fn is_in_host_function() -> bool {
     IS_IN_HOST_FUNCTION.get()
 }
 
-fn call(function: HostFunction, argument: usize) {
+/// Calls a function of the program.
+fn call(function: impl FnOnce()) {
     IS_IN_HOST_FUNCTION.set(true);
-    // SAFETY: the program gave function and argument to `cuLaunchHostFunc`, to be called on any thread.
-    unsafe { function(argument as *mut c_void) };
+    function();
     IS_IN_HOST_FUNCTION.set(false);
 }

@@ -227,6 +227,13 @@ impl Allocations {
         }
     }
 
+    /// What was allocated in a context and not freed, by address. Registered memory is the program's own.
+    pub fn of_context(&self, context: u64) -> impl Iterator<Item = &Allocation> {
+        let is_kept =
+            |it: &&Allocation| !matches!(it.kind, Kind::Device { is_going: true, .. } | Kind::Registered { .. });
+        self.live.values().filter(move |it| it.context == context).filter(is_kept)
+    }
+
     /// The allocation that starts at `address`, if one does.
     pub fn id(&self, address: u64) -> Option<AllocationId> {
         self.live.get(&address).map(|it| AllocationId { address, id: it.region.id })
