@@ -65,6 +65,7 @@ pub unsafe extern "C" fn cuLinkAddData_v2(
     values: *mut *mut c_void,
 ) -> u32 {
     entry(|| {
+        check_handle(link)?;
         if data.is_null() || bytes == 0 || bytes > isize::MAX as usize {
             return Err(Error::INVALID_VALUE);
         }
@@ -87,6 +88,7 @@ pub unsafe extern "C" fn cuLinkAddFile_v2(
     values: *mut *mut c_void,
 ) -> u32 {
     entry(|| {
+        check_handle(link)?;
         // SAFETY: the caller's promise.
         let (options, file) = unsafe { (JitOptions::new(n_options, options, values)?, name(file)?) };
         let data = fs::read(file).map_err(|error| {
@@ -95,6 +97,10 @@ pub unsafe extern "C" fn cuLinkAddFile_v2(
         })?;
         add(link, kind, &data, options)
     })
+}
+
+fn check_handle(link: Handle) -> Result {
+    if driver()?.objects().links.contains_key(&(link as u64)) { Ok(()) } else { Err(Error::INVALID_HANDLE) }
 }
 
 fn add(link: Handle, kind: u32, data: &[u8], options: JitOptions) -> Result {

@@ -348,7 +348,7 @@ impl Driver {
         }
         let bytes: u64 = leaked.iter().map(|it| it.bytes()).sum();
         let mut text =
-            format!("leak: a context ended with {} allocations ({bytes} bytes) that were not freed", leaked.len());
+            format!("leak: a context ended with {} allocation(s), {bytes} bytes, that were not freed", leaked.len());
         for it in leaked.iter().take(N_TOLD) {
             let kind = if it.is_host() { "host" } else { "device" };
             text += &format!(
