@@ -1,13 +1,13 @@
 //! What the environment asks for. Every variable starts with `CUDA_EMULATOR_`, so any program can be run under any mode:
 //!
-//! | variable     | values                                    | default                  |
-//! |--------------|-------------------------------------------|--------------------------|
-//! | `MODE`       | `fast`, `check`, `stress`                 | `fast`                   |
-//! | `SEED`       | a number                                  | 0                        |
-//! | `THREADS`    | a number from 1                           | the machine's processors |
-//! | `GPU`        | `h100`, `h200`, `a100`, `rtx4090`         | `h100`                   |
-//! | `STEP_LIMIT` | warp instructions that a launch may run   | 2^36: some minutes       |
-//! | `PROFILE`    | a file for the counters, as JSON          | none                     |
+//! | variable     | values                                                        | default                  |
+//! |--------------|---------------------------------------------------------------|--------------------------|
+//! | `MODE`       | `fast`, `check`, `stress`                                     | `fast`                   |
+//! | `SEED`       | a number                                                      | 0                        |
+//! | `THREADS`    | a number from 1                                               | the machine's processors |
+//! | `GPU`        | `h100`, `h200`, `a100`, `rtx4090`                             | `h100`                   |
+//! | `STEP_LIMIT` | warp instructions that a launch may run                       | 2^36: some minutes       |
+//! | `PROFILE`    | a file for the counters as JSON, or `-`: as a table on stderr | none                     |
 
 pub mod card;
 
@@ -29,6 +29,14 @@ pub enum Mode {
     Stress,
 }
 
+/// Where the counters go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// A table on stderr.
+    Table,
+    Json(PathBuf),
+}
+
 /// The environment's wishes, or the defaults.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -40,8 +48,8 @@ pub struct Settings {
     pub card: &'static Card,
     /// Warp instructions that a launch may run before it is taken for one without end.
     pub step_limit: u64,
-    /// Where the counters go, as JSON, when the process or its last context ends.
-    pub profile: Option<PathBuf>,
+    /// Where the counters go when the process ends.
+    pub profile: Option<Profile>,
 }
 
 /// A variable with a value that means nothing.
@@ -99,7 +107,10 @@ impl Settings {
             },
             card: Card::ALL[card.unwrap_or(0) as usize],
             step_limit: step_limit.unwrap_or(STEP_LIMIT),
-            profile: lookup("CUDA_EMULATOR_PROFILE").filter(|value| !value.is_empty()).map(PathBuf::from),
+            profile: lookup("CUDA_EMULATOR_PROFILE").filter(|value| !value.is_empty()).map(|value| match &*value {
+                "-" => Profile::Table,
+                _ => Profile::Json(value.into()),
+            }),
         })
     }
 }
@@ -137,7 +148,8 @@ mod tests {
         let settings = read(&pairs).unwrap();
         assert_eq!(settings.step_limit, 9);
         assert_eq!((settings.mode, settings.seed, settings.n_threads), (Mode::Stress, 7, 3));
-        assert_eq!((settings.card.key, settings.profile), ("a100", Some(PathBuf::from("/tmp/x.json"))));
+        assert_eq!((settings.card.key, settings.profile), ("a100", Some(Profile::Json("/tmp/x.json".into()))));
+        assert_eq!(read(&[("PROFILE", "-")]).unwrap().profile, Some(Profile::Table));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 nvcc=${NVCC:-$(find "$here/../../.cuda" -name nvcc -type f | head -n 1)}
-for folder in planted correct; do
+for folder in planted correct host; do
     cd "$here/$folder"
     for file in ${*:-*.cu}; do
         [ -f "$file" ] || continue

@@ -1,17 +1,25 @@
 //! The driver of this process: made by `cuInit`, never taken down.
 
 use super::{
+    DevicePtr,
     capture::Captures,
     error::{Error, Result},
     objects::Objects,
     profile::Profile,
     queue::Queue,
+    report,
 };
 use crate::{
+    exec::printf,
     mem::{allocations::Allocations, map::host_memory_bytes},
-    settings::{Mode, Settings},
+    settings::{Mode, Profile as Output, Settings},
 };
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{self, Write},
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+};
 
 pub struct Driver {
     pub settings: Settings,
@@ -20,6 +28,7 @@ pub struct Driver {
     objects: Mutex<Objects>,
     memory: Mutex<Allocations>,
     captures: Mutex<Captures>,
+    graph_memory: Mutex<BTreeSet<DevicePtr>>,
 }
 
 static DRIVER: OnceLock<Driver> = OnceLock::new();
@@ -43,14 +52,18 @@ pub fn init() -> Result {
     let made = Driver::new(settings)?;
     if DRIVER.get_or_init(|| made).settings.profile.is_some() {
         // SAFETY: the function may be called at any time, and takes locks that nobody holds for long.
-        unsafe { libc::atexit(write_profile_at_exit) };
+        unsafe { libc::atexit(report_at_exit) };
     }
     Ok(())
 }
 
-extern "C" fn write_profile_at_exit() {
+extern "C" fn report_at_exit() {
     if let Ok(driver) = driver() {
         driver.write_profile();
+        if driver.settings.profile == Some(Output::Table) {
+            // Like every report: nobody may be listening.
+            let _ = io::stderr().write_all(report::table(&driver.profile.kernels()).as_bytes());
+        }
     }
 }
 
@@ -65,14 +78,17 @@ impl Driver {
                 );
                 Error::OUT_OF_MEMORY
             })?;
+        let profile = Profile::new(settings.profile.is_some() || settings.mode != Mode::Fast);
         let seed = (settings.mode == Mode::Stress).then_some(settings.seed);
+        crate::exec::approx::perturb(seed);
         Ok(Self {
             settings,
             queue: Queue::new(seed),
-            profile: Profile::default(),
+            profile,
             objects: Mutex::default(),
             memory: Mutex::new(memory),
             captures: Mutex::default(),
+            graph_memory: Mutex::default(),
         })
     }
 
@@ -88,17 +104,23 @@ impl Driver {
         self.captures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Addresses that belong to graphs. Taken inside any other lock, and nothing is taken inside it.
+    pub fn graph_memory(&self) -> MutexGuard<'_, BTreeSet<DevicePtr>> {
+        self.graph_memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Returns when the work that is queued now, of one context (by its serial) or of all, is done.
     pub fn wait_for_all(&self, context: Option<u64>) {
         for ticket in self.queue.last_of_all(context) {
             self.queue.wait(ticket);
         }
+        printf::flush();
     }
 
-    /// Writes the counters where `CUDA_EMULATOR_PROFILE` says.
+    /// Writes the counters to the file that `CUDA_EMULATOR_PROFILE` names.
     pub fn write_profile(&self) {
-        if let Some(file) = &self.settings.profile
-            && let Err(error) = self.profile.write(file)
+        if let Some(Output::Json(file)) = &self.settings.profile
+            && let Err(error) = fs::write(file, report::json(&self.profile.kernels()))
         {
             say!("cannot write the counters to {}: {error}", file.display());
         }

@@ -21,7 +21,7 @@ use crate::{
 };
 use std::{
     collections::HashMap,
-    sync::atomic::{AtomicU32, AtomicU64, Ordering},
+    sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering},
 };
 
 /// An element in memory and the lane type that its register holds.
@@ -125,7 +125,7 @@ fn pattern(addresses: &[u64; 32], stride: u64) -> Pattern {
 
 /// The host address of `bytes` bytes at a device address, if they are all inside one live allocation.
 #[inline(always)]
-fn locate(context: &mut Context, pc: u32, address: u64, bytes: u64) -> Option<u64> {
+pub fn locate(context: &mut Context, pc: u32, address: u64, bytes: u64) -> Option<u64> {
     let Region { start, end, host, .. } = context.nearby[pc as usize];
     if address >= start && address < end && bytes <= end - address {
         return Some(host + (address - start));
@@ -396,13 +396,14 @@ pub fn lane_hosts(
 /// # Safety
 /// `from` is aligned and inside a live allocation.
 #[inline(always)]
-unsafe fn read_strong<E: Copy>(from: *const E) -> E {
+unsafe fn read_strong<E: Element>(from: *const E) -> E {
     // SAFETY: the caller's promise; an atomic of the same size has the same layout, and the copy is of that size.
     unsafe {
         match size_of::<E>() {
+            1 => std::mem::transmute_copy(&AtomicU8::from_ptr(from as *mut u8).load(Ordering::SeqCst)),
+            2 => std::mem::transmute_copy(&AtomicU16::from_ptr(from as *mut u16).load(Ordering::SeqCst)),
             4 => std::mem::transmute_copy(&AtomicU32::from_ptr(from as *mut u32).load(Ordering::SeqCst)),
-            8 => std::mem::transmute_copy(&AtomicU64::from_ptr(from as *mut u64).load(Ordering::SeqCst)),
-            _ => from.read_volatile(),
+            _ => std::mem::transmute_copy(&AtomicU64::from_ptr(from as *mut u64).load(Ordering::SeqCst)),
         }
     }
 }
@@ -412,13 +413,14 @@ unsafe fn read_strong<E: Copy>(from: *const E) -> E {
 /// # Safety
 /// `to` is aligned and inside a live allocation.
 #[inline(always)]
-unsafe fn write_strong<E: Copy>(to: *mut E, value: E) {
+unsafe fn write_strong<E: Element>(to: *mut E, value: E) {
     // SAFETY: the caller's promise; an atomic of the same size has the same layout, and the copy is of that size.
     unsafe {
         match size_of::<E>() {
+            1 => AtomicU8::from_ptr(to as *mut u8).store(std::mem::transmute_copy(&value), Ordering::SeqCst),
+            2 => AtomicU16::from_ptr(to as *mut u16).store(std::mem::transmute_copy(&value), Ordering::SeqCst),
             4 => AtomicU32::from_ptr(to as *mut u32).store(std::mem::transmute_copy(&value), Ordering::SeqCst),
-            8 => AtomicU64::from_ptr(to as *mut u64).store(std::mem::transmute_copy(&value), Ordering::SeqCst),
-            _ => to.write_volatile(value),
+            _ => AtomicU64::from_ptr(to as *mut u64).store(std::mem::transmute_copy(&value), Ordering::SeqCst),
         }
     }
 }

@@ -3,14 +3,14 @@
 #![allow(unsafe_code)]
 
 use super::{
-    atomic,
+    async_copy, atomic,
     control::{self, Gathering},
     engine::{self, Engine},
     generic,
     lane::Lane,
-    local,
+    local, matrix,
     observe::{At, Event},
-    shared,
+    shared, system_call,
     trouble::{Outcome, Trouble},
     warp::Warp,
     warp_ops,
@@ -53,6 +53,8 @@ pub struct Context<'a> {
     pub n_warp_instructions: u64,
     pub n_lane_instructions: u64,
     pub started: Instant,
+    /// What `vprintf` wrote and nobody took yet.
+    pub printed: Vec<u8>,
 }
 
 impl<'a> Context<'a> {
@@ -75,6 +77,7 @@ impl<'a> Context<'a> {
             n_warp_instructions: 0,
             n_lane_instructions: 0,
             started: Instant::now(),
+            printed: Vec::new(),
         }
     }
 
@@ -144,6 +147,9 @@ pub fn run(context: &mut Context, warp: &mut Warp, fuel: u64) -> Stop {
                 // SAFETY: `Engine::best` chose an engine whose features this CPU has.
                 unsafe { engine.arithmetic[inst.op as usize](&mut warp.registers, inst, &warp.mask) };
             }
+            if let Some(meter) = &mut context.meter {
+                meter.issue(pc, warp.mask.n_lanes);
+            }
             warp.pc += n_straight as u32;
             n_instructions += n_straight as u64;
             n_lane_instructions += n_straight as u64 * warp.mask.n_lanes;
@@ -151,6 +157,9 @@ pub fn run(context: &mut Context, warp: &mut Warp, fuel: u64) -> Stop {
         }
         n_instructions += 1;
         n_lane_instructions += warp.mask.n_lanes;
+        if let Some(meter) = &mut context.meter {
+            meter.issue(pc, warp.mask.n_lanes);
+        }
         match step(context, engine, warp, inst) {
             Flow::Next => warp.pc += 1,
             Flow::Jumped => {}
@@ -222,8 +231,13 @@ fn flow(context: &mut Context, engine: &Engine, warp: &mut Warp, inst: &Inst, al
         Op::LdShared => call(engine.load_shared, context, warp).into(),
         Op::StShared => call(engine.store_shared, context, warp).into(),
         Op::ShflUp | Op::ShflDown | Op::ShflBfly | Op::ShflIdx => {
-            synced(warp, inst, 3, |warp| call(engine.shuffle, context, warp))
+            synced(warp, inst, 3, all, |warp| call(engine.shuffle, context, warp))
         }
+        Op::Mma => aligned(warp, all, |warp| call(engine.multiply, context, warp)),
+        Op::LdMatrix => aligned(warp, all, |warp| matrix::load(context, &mut warp.registers, inst)),
+        Op::StMatrix => aligned(warp, all, |warp| matrix::store(context, &warp.registers, inst)),
+        Op::CpAsync => async_copy::issue(context, warp, inst).into(),
+        Op::CpAsyncWait => async_copy::wait(context, warp, inst).into(),
         Op::Bra => {
             control::branch_or_fall(warp, all, inst.imm as u32);
             Flow::Jumped
@@ -265,27 +279,43 @@ fn load_param(context: &mut Context, warp: &mut Warp, inst: &Inst) -> Outcome {
 fn rare_flow(context: &mut Context, warp: &mut Warp, inst: &Inst, all: u32) -> Flow {
     let active = warp.mask.bits;
     match inst.op {
-        Op::VoteAll | Op::VoteAny | Op::VoteUni | Op::VoteBallot => synced(warp, inst, 1, |warp| {
+        Op::VoteAll | Op::VoteAny | Op::VoteUni | Op::VoteBallot => synced(warp, inst, 1, all, |warp| {
             warp_ops::vote(&mut warp.registers, &warp.mask, inst);
             Ok(())
         }),
-        Op::MatchAny | Op::MatchAll => synced(warp, inst, 1, |warp| {
+        Op::MatchAny | Op::MatchAll => synced(warp, inst, 1, all, |warp| {
             warp_ops::matching(&mut warp.registers, &warp.mask, inst);
             Ok(())
         }),
-        Op::Redux => synced(warp, inst, 1, |warp| {
+        Op::Redux => synced(warp, inst, 1, all, |warp| {
             warp_ops::reduce(&mut warp.registers, &warp.mask, inst);
             Ok(())
         }),
-        Op::BarWarpSync => synced(warp, inst, 0, |warp| {
+        Op::BarWarpSync => synced(warp, inst, 0, all, |warp| {
             context.observe(Event::WarpSync { lanes: warp.mask.bits });
             Ok(())
         }),
+        Op::Elect => synced(warp, inst, 0, all, |warp| {
+            warp_ops::elect(&mut warp.registers, &warp.mask, inst);
+            Ok(())
+        }),
+        Op::MovMatrix => aligned(warp, all, |warp| {
+            matrix::transpose(&mut warp.registers, inst);
+            Ok(())
+        }),
+        Op::CpAsyncCommit => {
+            async_copy::commit(warp);
+            Flow::Next
+        }
+        Op::BraIndexed => {
+            warp.mask.set(all);
+            branch_indexed(context.program, warp, inst, active)
+        }
         Op::ActiveMask => {
             u32::write(&mut warp.registers, inst.d[0], [active; 32], &warp.mask);
             Flow::Next
         }
-        Op::BarSync | Op::BarArrive | Op::BarRed => barrier(warp, inst, all),
+        Op::BarSync | Op::BarArrive | Op::BarRed => barrier(context.program, warp, inst, all),
         Op::Membar => {
             std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
             context.observe(Event::Fence { lanes: active });
@@ -317,6 +347,8 @@ fn rare_flow(context: &mut Context, warp: &mut Warp, inst: &Inst, all: u32) -> F
             let lane = active.trailing_zeros() as usize;
             Flow::Stop(Stop::Trouble(Trouble::because(FaultKind::Trap, lane, "")))
         }
+        Op::Printf => system_call::printf(context, warp, inst).into(),
+        Op::AssertFail => system_call::assert_fail(context, warp, inst).into(),
         Op::ReadClock | Op::ReadClock64 | Op::ReadGlobalTimer => {
             let now = context.started.elapsed().as_nanos() as u64;
             match inst.op {
@@ -331,13 +363,24 @@ fn rare_flow(context: &mut Context, warp: &mut Warp, inst: &Inst, all: u32) -> F
 }
 
 /// Runs a `.sync` instruction once all its members are here. Its member mask is source `mask_at`.
-fn synced(warp: &mut Warp, inst: &Inst, mask_at: usize, run: impl FnOnce(&mut Warp) -> Outcome) -> Flow {
+fn synced(warp: &mut Warp, inst: &Inst, mask_at: usize, all: u32, run: impl FnOnce(&mut Warp) -> Outcome) -> Flow {
     let members = warp_ops::members(&warp.registers, &warp.mask, inst.s[mask_at]);
     if let Err(trouble) = warp_ops::check_members(&warp.mask, members) {
         return Flow::Stop(Stop::Trouble(trouble));
     }
+    if members & warp.live & !warp.mask.bits == 0 {
+        return run(warp).into();
+    }
+    control::leave_behind(warp, all & !warp.mask.bits);
     match control::gather(warp, members) {
-        Gathering::Complete => run(warp).into(),
+        // Other lanes run now than before: the guard's mask is not to come back.
+        Gathering::Complete => match run(warp) {
+            Ok(()) => {
+                warp.pc += 1;
+                Flow::Jumped
+            }
+            wrong => wrong.into(),
+        },
         Gathering::Switched => Flow::Jumped,
         Gathering::Stuck => {
             let lane = warp.splits.last().map_or(0, |it| it.mask.trailing_zeros() as usize);
@@ -347,27 +390,71 @@ fn synced(warp: &mut Warp, inst: &Inst, mask_at: usize, run: impl FnOnce(&mut Wa
     }
 }
 
-/// `bar.sync`, `bar.arrive`, `bar.red`: s = id, count, predicate. All live lanes of the warp must arrive together.
-fn barrier(warp: &mut Warp, inst: &Inst, all: u32) -> Flow {
+/// Runs an `.aligned` instruction once the whole warp is here.
+fn aligned(warp: &mut Warp, all: u32, run: impl FnOnce(&mut Warp) -> Outcome) -> Flow {
+    let here = if warp.mask.bits == all {
+        match control::gather(warp, !0) {
+            Gathering::Complete if warp.mask.bits == !0 => return run(warp).into(),
+            Gathering::Complete => warp.mask.bits,
+            Gathering::Switched => return Flow::Jumped,
+            Gathering::Stuck => warp.splits.last().map_or(0, |it| it.mask),
+        }
+    } else {
+        warp.mask.bits
+    };
+    let note = format!("the whole warp has to execute it, but lanes {:#010x} don't", !here);
+    let lane = here.trailing_zeros() as usize;
+    Flow::Stop(Stop::Trouble(Trouble::because(FaultKind::SyncMaskMismatch, lane, note)))
+}
+
+/// `brx.idx` of `lanes`: s = index in the branch table, which has to be inside.
+fn branch_indexed(program: &Program, warp: &mut Warp, inst: &Inst, lanes: u32) -> Flow {
+    let targets = &program.tables[inst.imm as usize];
+    let index = *u32::plane(&warp.registers, inst.s[0]);
+    let wrong = (0..32).find(|&lane| lanes >> lane & 1 == 1 && index[lane] as usize >= targets.len());
+    if let Some(lane) = wrong {
+        let note = format!("index {} in a table of {} targets", index[lane], targets.len());
+        return Flow::Stop(Stop::Trouble(Trouble::because(FaultKind::OutOfBounds, lane, note)));
+    }
+    control::branch_apart(warp, lanes, |lane| targets[index[lane] as usize]);
+    Flow::Jumped
+}
+
+/// `bar.sync`, `bar.arrive`, `bar.red`: s = id, count, predicate. All live lanes of the warp must arrive: `.aligned` at
+/// this instruction, otherwise at any barrier of the same kind, number and count.
+fn barrier(program: &Program, warp: &mut Warp, inst: &Inst, all: u32) -> Flow {
     let lane = warp.mask.bits.trailing_zeros() as usize & 31;
     let divergence = |missing: u32| {
         let note = format!("lanes {missing:#010x} of the warp are elsewhere");
         Flow::Stop(Stop::Trouble(Trouble::because(FaultKind::BarrierDivergence, lane, note)))
     };
+    let is_aligned = inst.flags & flag::ALIGNED != 0;
     if warp.mask.bits != all {
-        return divergence(warp.live & !warp.mask.bits);
+        if is_aligned {
+            return divergence(warp.live & !warp.mask.bits);
+        }
+        control::leave_behind(warp, all & !warp.mask.bits);
     }
+    let arrival = |warp: &Warp| {
+        let read = |slot: u16| u32::plane(&warp.registers, slot)[lane];
+        let n_threads = (inst.flags & flag::HAS_COUNT != 0).then(|| read(inst.s[1]));
+        Arrival { pc: warp.pc, id: read(inst.s[0]), n_threads }
+    };
     match control::gather(warp, !0) {
-        Gathering::Complete => {}
-        Gathering::Switched => return Flow::Jumped,
+        Gathering::Complete => {
+            let arrival = arrival(warp);
+            warp.pc += 1;
+            Flow::Stop(Stop::Barrier(arrival))
+        }
+        Gathering::Switched => Flow::Jumped,
         Gathering::Stuck => {
             let here = warp.splits.last().map_or(0, |it| it.mask);
-            return divergence(warp.live & !here);
+            if is_aligned || !control::are_at_barrier(program, warp) {
+                return divergence(warp.live & !here);
+            }
+            let arrival = Arrival { pc: warp.splits.last().map_or(warp.pc, |it| it.pc), ..arrival(warp) };
+            control::pass(warp);
+            Flow::Stop(Stop::Barrier(arrival))
         }
     }
-    let read = |slot: u16| u32::plane(&warp.registers, slot)[lane];
-    let n_threads = (inst.flags & flag::HAS_COUNT != 0).then(|| read(inst.s[1]));
-    let arrival = Arrival { pc: warp.pc, id: read(inst.s[0]), n_threads };
-    warp.pc += 1;
-    Flow::Stop(Stop::Barrier(arrival))
 }

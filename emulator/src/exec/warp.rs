@@ -1,6 +1,9 @@
 //! A warp: 32 threads, their registers, and the groups they split into when they branch apart.
 
-use super::lane::{Doubles, Mask, Registers, Words};
+use super::{
+    async_copy::Queue,
+    lane::{Doubles, Mask, Registers, Words},
+};
 use crate::lower::program::{Program, Special};
 
 /// Threads of a warp that wait while others run.
@@ -35,6 +38,8 @@ pub struct Warp {
     pub holds_turn: bool,
     /// Local memory, a plane for each word of a thread's frame.
     pub local: Vec<Words>,
+    /// What `cp.async` has not landed yet.
+    pub copies: Queue,
 }
 
 /// What fills the special registers of a CTA's warps.
@@ -75,6 +80,7 @@ impl Warp {
             n_backward: 0,
             holds_turn: false,
             local,
+            copies: Queue::default(),
         }
     }
 
@@ -90,6 +96,7 @@ impl Warp {
         self.holds_turn = false;
         self.stack.clear();
         self.splits.clear();
+        self.copies.clear();
         for &(slot, special) in &program.specials {
             let index = self.index;
             let plane = &mut self.registers.words[usize::from(slot)].0;

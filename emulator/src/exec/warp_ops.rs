@@ -80,6 +80,16 @@ pub fn vote(registers: &mut Registers, mask: &Mask, inst: &Inst) {
     bool::write(registers, inst.d[0], if holds { !0 } else { 0 }, mask);
 }
 
+/// #parallel-synchronization-and-communication-instructions-elect-sync: the lowest lane is the leader. s = members; d =
+/// whether a lane is it, then its number if `inst.n` is 2.
+pub fn elect(registers: &mut Registers, mask: &Mask, inst: &Inst) {
+    let leader = mask.bits & mask.bits.wrapping_neg();
+    bool::write(registers, inst.d[0], leader, mask);
+    if inst.n == 2 {
+        u32::write(registers, inst.d[1], [leader.trailing_zeros(); 32], mask);
+    }
+}
+
 /// #parallel-synchronization-and-communication-instructions-match-sync. s = value (`inst.bytes` wide).
 pub fn matching(registers: &mut Registers, mask: &Mask, inst: &Inst) {
     let value = |registers: &Registers, lane: usize| match inst.bytes {

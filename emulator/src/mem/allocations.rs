@@ -227,6 +227,19 @@ impl Allocations {
         }
     }
 
+    /// The allocation that starts at `address`, if one does.
+    pub fn id(&self, address: u64) -> Option<AllocationId> {
+        self.live.get(&address).map(|it| AllocationId { address, id: it.region.id })
+    }
+
+    /// Frees device memory, unless that was done before.
+    pub fn free_id(&mut self, id: AllocationId) {
+        if self.id(id.address).is_some_and(|it| it.id == id.id) {
+            let _ = self.begin_free(id.address);
+            self.remove(id.address);
+        }
+    }
+
     /// Frees everything that was made in a context that is gone.
     pub fn free_context(&mut self, context: u64) {
         let addresses: Vec<u64> = self.live.iter().filter(|it| it.1.context == context).map(|it| *it.0).collect();

@@ -11,11 +11,15 @@ use crate::{
         warp::{Place, Warp},
     },
     isa::Op,
-    lower::{Kernel, program::Reduction},
+    lower::{
+        Kernel,
+        program::{Reduction, flag},
+    },
 };
 
 /// The barriers of a CTA (#parallel-synchronization-and-communication-instructions-bar).
-const N_BARRIERS: usize = 16;
+const N_NAMED_BARRIERS: usize = 16;
+const N_BARRIERS: usize = N_NAMED_BARRIERS + 1; // and the cluster's
 
 /// What a warp is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,7 +156,8 @@ impl Cta {
             Err((arrival.pc, Trouble::because(FaultKind::BarrierMisuse, lane, note)))
         };
         let Arrival { pc, id, n_threads } = arrival;
-        if id as usize >= N_BARRIERS {
+        let inst = &context.program.code[pc as usize];
+        if id as usize >= N_NAMED_BARRIERS && inst.flags & flag::CLUSTER == 0 {
             return misuse(format!("barrier {id}, but a CTA has barriers 0 to 15"));
         }
         if let Some(n) = n_threads.filter(|n| *n == 0 || !n.is_multiple_of(32)) {
@@ -165,7 +170,6 @@ impl Cta {
             let (first, now) = (name(barrier.n_threads), name(n_threads));
             return misuse(format!("{now} threads, but those at barrier {id} already wait for {first}"));
         }
-        let inst = &context.program.code[pc as usize];
         let live = self.warps[warp].live;
         if inst.op == Op::BarRed {
             let votes = self.warps[warp].registers.preds[usize::from(inst.s[2])] & live;

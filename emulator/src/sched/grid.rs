@@ -11,10 +11,14 @@ use crate::{
         fault::{self, Access, Fault, FaultKind, OtherSide},
         global::GlobalChecks,
     },
-    exec::{run::Context, trouble::Trouble, warp::Place},
+    exec::{printf, run::Context, trouble::Trouble, warp::Place},
     lower::Kernel,
     mem::{region::Regions, shadow::Shadow},
-    perf::{Counters, meter::Meter},
+    perf::{
+        LaunchCounts,
+        footprint::Footprint,
+        meter::{self, Meter},
+    },
 };
 use std::{
     collections::VecDeque,
@@ -40,7 +44,11 @@ struct Launch<'a> {
     n_ctas: u64,
     next: AtomicU64,
     is_over: AtomicBool,
-    counters: Mutex<Counters>,
+    counts: Mutex<LaunchCounts>,
+    /// When somebody counts.
+    footprint: Option<Arc<Footprint>>,
+    /// What CTAs printed, by linear index.
+    printed: Mutex<Vec<(u64, Vec<u8>)>>,
     /// The fault of the lowest CTA, by its linear index.
     fault: Mutex<Option<(u64, Box<Fault>)>>,
 }
@@ -57,7 +65,7 @@ pub fn launch(
     memory: &Regions,
     shadow: Option<&Arc<Shadow>>,
     options: Options,
-) -> Result<Counters, Box<Fault>> {
+) -> Result<LaunchCounts, Box<Fault>> {
     assert_eq!(params.len(), kernel.param_bytes as usize, "parameter block of {}", kernel.name);
     let n_ctas = shape.grid.iter().map(|&n| u64::from(n)).product();
     // The checks see one order of events, and so do those who read about it; a seed decides on one.
@@ -74,22 +82,31 @@ pub fn launch(
         n_ctas,
         next: AtomicU64::new(0),
         is_over: AtomicBool::new(false),
-        counters: Mutex::default(),
+        counts: Mutex::default(),
+        footprint: options.counts.then(|| Arc::new(Footprint::new(memory))),
+        printed: Mutex::default(),
         fault: Mutex::default(),
     };
     pool::run(n_workers, options.n_threads, &|| launch.work());
+    printf::queue(launch.printed.into_inner().unwrap_or_else(|it| it.into_inner()));
     match launch.fault.into_inner().unwrap_or_else(|it| it.into_inner()) {
         Some((_, fault)) => Err(fault),
-        None => Ok(launch.counters.into_inner().unwrap_or_else(|it| it.into_inner())),
+        None => {
+            let mut counts = launch.counts.into_inner().unwrap_or_else(|it| it.into_inner());
+            meter::expand(&kernel.program.straight, &mut counts.by_pc);
+            Ok(counts)
+        }
     }
 }
 
 impl Launch<'_> {
     /// One worker: starts CTAs while there are any, and goes on with suspended ones in turn.
     fn work(&self) {
-        let mut context = Context::new(&self.kernel.program, self.params, self.memory);
-        if self.options.counts {
-            context = context.observed(Meter::default(), self.global_checks());
+        let program = &self.kernel.program;
+        let mut context = Context::new(program, self.params, self.memory);
+        if let Some(footprint) = &self.footprint {
+            let meter = Meter::new(program.code.len(), Arc::clone(footprint));
+            context = context.observed(meter, self.global_checks());
         }
         let mut turns = Turns::new(self.options.seed, self.n_ctas, &self.budget);
         let mut suspended: VecDeque<(u64, Cta)> = VecDeque::new();
@@ -107,7 +124,12 @@ impl Launch<'_> {
             } else {
                 break;
             };
-            match cta.run(&mut context, &mut turns) {
+            let progress = cta.run(&mut context, &mut turns);
+            if !context.printed.is_empty() {
+                let printed = std::mem::take(&mut context.printed);
+                self.printed.lock().unwrap_or_else(|it| it.into_inner()).push((index, printed));
+            }
+            match progress {
                 Progress::Done => {
                     turns.ended();
                     if let Some(checks) = &mut context.global_checks {
@@ -124,10 +146,10 @@ impl Launch<'_> {
                 }
             }
         }
-        let mut counters = context.meter.map(|it| it.counters).unwrap_or_default();
-        counters.warp_instructions = context.n_warp_instructions;
-        counters.lane_instructions = context.n_lane_instructions;
-        self.counters.lock().unwrap_or_else(|it| it.into_inner()).add(&counters);
+        let mut counts = context.meter.map(|it| it.counts).unwrap_or_default();
+        counts.launch.warp_instructions = context.n_warp_instructions;
+        counts.launch.lane_instructions = context.n_lane_instructions;
+        self.counts.lock().unwrap_or_else(|it| it.into_inner()).add(counts);
     }
 
     fn place(&self, index: u64) -> Place {

@@ -48,7 +48,7 @@ correct! { "misc":
     by_value: |gpu| {
         let out = gpu.zeros(128);
         let range = Range { first: -5, step: 1 << 33, n: 50 };
-        ok(gpu.launch_with("by_value", shape(1, 64), &mut [(&raw const range).cast(), (&raw const out).cast()]));
+        ok(gpu.launch_with(std::ptr::null_mut(), "by_value", shape(1, 64), &mut [(&raw const range).cast(), (&raw const out).cast()]));
         let expected: Vec<_> = (0..64).map(|i| if i < 50 { -5 + (i << 33) } else { -1 }).collect();
         assert_eq!(gpu.download::<i64>(out, 64), expected);
     };

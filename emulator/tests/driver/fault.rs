@@ -4,9 +4,9 @@ use crate::{common::*, kernel::*};
 use cuda_emulator::driver::{memory::*, stream::*, tools::cuda_emulator_last_fault};
 use std::ffi::CStr;
 
-const MISALIGNED_ADDRESS: u32 = 716;
+pub const MISALIGNED_ADDRESS: u32 = 716;
 const LAUNCH_TIMEOUT: u32 = 702;
-const LAUNCH_FAILED: u32 = 719;
+pub const LAUNCH_FAILED: u32 = 719;
 
 /// A kernel `wrong` of one pointer, `%rd1`, with the thread's index in `%r1`.
 fn wrong(body: &str) -> String {
@@ -29,7 +29,7 @@ fn wrong(body: &str) -> String {
 /// Runs `wrong` and checks its code, that the context is lost, and that the report names all of `said` and the line of
 /// the PTX that contains `culprit`.
 #[track_caller]
-fn fails(code: u32, body: &str, (grid, block): (u32, u32), at: u64, culprit: &str, said: &[&str]) {
+pub fn fails(code: u32, body: &str, (grid, block): (u32, u32), at: u64, culprit: &str, said: &[&str]) {
     let body = wrong(body);
     let kernel = Kernel::new(&body, "wrong");
     let _faults = faults();

@@ -93,21 +93,27 @@ impl Gpu {
     /// Queues a launch. Each argument is 8 bytes, of which the kernel takes as many low ones as it declares.
     #[track_caller]
     pub fn launch(&self, kernel: &str, shape: Shape, arguments: &[u64]) -> u32 {
+        self.launch_on(ptr::null_mut(), kernel, shape, arguments)
+    }
+
+    #[track_caller]
+    pub fn launch_on(&self, stream: Handle, kernel: &str, shape: Shape, arguments: &[u64]) -> u32 {
         let mut pointers: Vec<*const c_void> = arguments.iter().map(|it| ptr::from_ref(it).cast()).collect();
-        self.launch_with(kernel, shape, &mut pointers)
+        self.launch_with(stream, kernel, shape, &mut pointers)
     }
 
     /// Queues a launch with pointers to the arguments.
     #[track_caller]
-    pub fn launch_with(&self, kernel: &str, shape: Shape, arguments: &mut [*const c_void]) -> u32 {
+    pub fn launch_with(&self, stream: Handle, kernel: &str, shape: Shape, arguments: &mut [*const c_void]) -> u32 {
         let function = self.function(kernel);
         let Shape { grid, block, shared_bytes, is_cooperative } = shape;
-        let (null, arguments) = (ptr::null_mut(), arguments.as_mut_ptr().cast());
+        let arguments = arguments.as_mut_ptr().cast();
         unsafe {
             if is_cooperative {
-                cuLaunchCooperativeKernel(function, grid, 1, 1, block, 1, 1, shared_bytes, null, arguments)
+                cuLaunchCooperativeKernel(function, grid, 1, 1, block, 1, 1, shared_bytes, stream, arguments)
             } else {
-                cuLaunchKernel(function, grid, 1, 1, block, 1, 1, shared_bytes, null, arguments, ptr::null_mut())
+                let none = ptr::null_mut();
+                cuLaunchKernel(function, grid, 1, 1, block, 1, 1, shared_bytes, stream, arguments, none)
             }
         }
     }
