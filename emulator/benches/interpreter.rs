@@ -11,7 +11,7 @@ use criterion::{
 use cuda_emulator::{
     driver::{context::*, device::*, launch::*, module::*, stream::*},
     lower::{self, Kernel},
-    mem::{allocations::Allocations, region::Regions},
+    mem::allocations::Allocations,
     perf::Counts,
     sched::{self, Options, Shape},
 };
@@ -79,31 +79,32 @@ struct Launch {
     kernel: Arc<Kernel>,
     shape: Shape,
     params: Vec<u8>,
-    memory: Arc<Regions>,
-    /// Holds what `memory` describes.
-    _allocations: Allocations,
+    memory: Allocations,
 }
 
 impl Launch {
     /// Each buffer becomes a pointer in front of the other parameters.
     fn new(ptx: &str, name: &str, buffers: &[Vec<u16>], words: &[u32], shape: Shape) -> Launch {
-        let mut allocations = Allocations::new(1 << 30, true).expect("1 GiB of addresses");
+        let mut memory = Allocations::new(1 << 30, true, true).expect("1 GiB of addresses");
         let mut params = Vec::new();
         for buffer in buffers {
             let bytes = size_of_val(&buffer[..]);
-            let address = allocations.allocate(bytes as u64, 0).expect("there is memory");
-            let host = allocations.host(address, bytes as u64).expect("it was just allocated");
+            let address = memory.allocate(bytes as u64, 0).expect("there is memory");
+            let host = memory.host(address, bytes as u64).expect("it was just allocated");
             unsafe { ptr::copy_nonoverlapping(buffer.as_ptr().cast(), host as *mut u8, bytes) };
             params.extend(address.to_le_bytes());
         }
         words.iter().for_each(|word| params.extend(word.to_le_bytes()));
-        let kernel = lower::load(ptx, &mut |_| 0).expect("the interpreter has its instructions").kernels[name].clone();
-        Launch { kernel, shape, params, memory: allocations.regions(), _allocations: allocations }
+        let kernel =
+            lower::load(ptx, false, &mut |_| 0).expect("the interpreter has its instructions").kernels[name].clone();
+        Launch { kernel, shape, params, memory }
     }
 
     fn run(&self, is_checked: bool) -> Counts {
-        let options = Options { n_threads: 1, n_sms: 132, counts: is_checked, checks: is_checked };
-        sched::launch(&self.kernel, self.shape, &self.params, &self.memory, options).expect("no fault").launch
+        let (n_sms, step_limit) = (132, u64::MAX);
+        let options = Options { n_threads: 1, n_sms, counts: is_checked, checks: is_checked, seed: None, step_limit };
+        let (memory, shadow) = (self.memory.regions(), self.memory.shadow());
+        sched::launch(&self.kernel, self.shape, &self.params, &memory, shadow, options).expect("no fault").launch
     }
 }
 

@@ -25,6 +25,8 @@ mod capture;
 mod graph;
 #[path = "driver/launch.rs"]
 mod launch;
+#[path = "driver/arithmetic.rs"]
+mod arithmetic;
 #[path = "driver/warp.rs"]
 mod warp;
 #[path = "driver/grid.rs"]

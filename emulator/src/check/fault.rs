@@ -100,6 +100,15 @@ pub struct Fault {
     pub note: String,
 }
 
+impl Fault {
+    /// The line that CUDA prints for a failed assertion: the note, with the thread in it.
+    pub fn assertion(&self) -> Option<String> {
+        let (place, claim) = self.note.rsplit_once(" Assertion `").filter(|_| self.kind == FaultKind::Assert)?;
+        let ([bx, by, bz], [tx, ty, tz]) = (self.block, self.thread);
+        Some(format!("{place} block: [{bx},{by},{bz}], thread: [{tx},{ty},{tz}] Assertion `{claim}"))
+    }
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [bx, by, bz] = self.block;

@@ -6,10 +6,11 @@
 
 use super::{
     error::{Error, Result},
+    graph::model::{Body, Graph, NodeId},
     objects::{Recorded, Stream},
     queue::{StreamId, Ticket},
     state::Driver,
-    work::{Node, NodeId, Work},
+    work::Work,
 };
 use std::{
     cell::Cell,
@@ -66,7 +67,7 @@ struct Capture {
     thread: ThreadId,
     mode: Mode,
     is_broken: bool,
-    nodes: Vec<Node>,
+    nodes: Graph,
     branches: BTreeMap<StreamId, Branch>,
 }
 
@@ -98,14 +99,14 @@ impl Captures {
             thread: thread::current().id(),
             mode,
             is_broken: false,
-            nodes: Vec::new(),
+            nodes: Graph::default(),
             branches: [(stream.id, Branch::new(stream, Vec::new()))].into(),
         });
         Ok(())
     }
 
-    /// Ends the capture that began in `stream`: the graph's handle and nodes, each behind those it waits for.
-    pub fn end(&mut self, stream: &Stream) -> Result<(u64, Vec<Node>)> {
+    /// Ends the capture that began in `stream`: the graph and its handle.
+    pub fn end(&mut self, stream: &Stream) -> Result<(u64, Graph)> {
         let capture = self.of(stream.id).ok_or(Error::ILLEGAL_STATE)?;
         if capture.origin != stream.id {
             return Err(capture.break_with(Error::STREAM_CAPTURE_UNMATCHED));
@@ -163,10 +164,10 @@ impl Captures {
     /// Captures work given to `stream`, or gives it back.
     pub fn add(&mut self, stream: &Stream, work: Work) -> Result<Option<Work>> {
         let Some(capture) = self.of_usable(stream)? else { return Ok(Some(work)) };
-        let node = NodeId::new(capture.graph, capture.nodes.len());
         let branch = capture.branches.get_mut(&stream.id).expect("the stream is captured");
-        let after = std::mem::replace(&mut branch.after, vec![node]);
-        capture.nodes.push(Node::new(work, after));
+        let after = branch.after.iter().map(|node| node.index()).collect();
+        let index = capture.nodes.add(Body::new(work), after);
+        branch.after = vec![NodeId::new(capture.graph, index)];
         Ok(None)
     }
 
@@ -204,6 +205,22 @@ impl Captures {
             branch.after.extend(new);
         }
         Ok(true)
+    }
+
+    /// Changes what the next node of `stream` waits for.
+    pub fn update(&mut self, stream: &Stream, nodes: &[NodeId], replaces: bool) -> Result {
+        let capture = self.of_usable(stream)?.ok_or(Error::ILLEGAL_STATE)?;
+        let is_own = |it: &NodeId| it.graph() == capture.graph && capture.nodes.node(it.index()).is_ok();
+        if !nodes.iter().all(is_own) {
+            return Err(Error::INVALID_VALUE);
+        }
+        let after = &mut capture.branches.get_mut(&stream.id).expect("the stream is captured").after;
+        if replaces {
+            after.clear();
+        }
+        let new = nodes.iter().filter(|node| !after.contains(node)).copied().collect::<Vec<_>>();
+        after.extend(new);
+        Ok(())
     }
 
     /// # Errors
@@ -285,13 +302,13 @@ impl Capture {
     /// Whether the origin waits, directly or not, for what every stream did last.
     fn is_joined(&self) -> bool {
         let mut reached = BTreeSet::new();
-        let mut open = self.branches[&self.origin].after.clone();
+        let mut open: Vec<usize> = self.branches[&self.origin].after.iter().map(|node| node.index()).collect();
         while let Some(node) = open.pop() {
             if reached.insert(node) {
-                open.extend(&self.nodes[node.index()].after);
+                open.extend(self.nodes.node(node).into_iter().flat_map(|node| &node.after));
             }
         }
-        self.branches.values().flat_map(|branch| &branch.after).all(|node| reached.contains(node))
+        self.branches.values().flat_map(|branch| &branch.after).all(|node| reached.contains(&node.index()))
     }
 }
 

@@ -8,10 +8,11 @@ use super::{
     DevicePtr, Handle, entry,
     error::{Error, Result},
     state::{Driver, driver},
-    work::{Place, Source, Work},
+    transfer::{Copy, Extent, Fill, Pitch, Place, Side, Source},
+    work::Work,
 };
 use crate::mem::allocations::DEVICE_BASE;
-use std::{ffi::c_void, ptr, slice};
+use std::{ffi::c_void, ptr};
 
 /// Up to here pageable bytes are put aside; larger copies are waited for instead of being copied twice.
 const STAGE_BYTES: u64 = 1 << 20;
@@ -19,79 +20,90 @@ const STAGE_BYTES: u64 = 1 << 20;
 /// The legacy default stream.
 const LEGACY: Handle = ptr::null_mut();
 
-/// What an address is for a copy.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Side {
-    /// Has to be a device address: device, pinned or registered memory.
-    Device,
-    Any,
-}
-
-impl Driver {
-    /// Finds out what `address` is.
-    fn place(&self, address: u64, bytes: u64, side: Side) -> Result<Place> {
-        let memory = self.memory();
-        if memory.find(address, bytes).is_some() {
-            return Ok(Place::Mapped(address));
-        }
-        // Null, no host address, or the range starts in an allocation and runs over its end.
-        let is_wrong = address == 0 || address >= DEVICE_BASE || memory.find(address, 1).is_some();
-        if is_wrong || side == Side::Device { Err(Error::INVALID_VALUE) } else { Ok(Place::Pageable(address)) }
-    }
+/// Queues a copy of one row.
+///
+/// # Safety
+/// Where `to` and `from` are pageable addresses, they are valid for writes and reads of `bytes`.
+unsafe fn copy(to: (u64, Side), from: (u64, Side), bytes: usize, stream: Handle, waits: bool) -> Result {
+    let extent = Extent::row(bytes as u64);
+    // SAFETY: the caller's promise.
+    unsafe { copy_box((to.0, to.1, Pitch::NONE), (from.0, from.1, Pitch::NONE), extent, stream, waits) }
 }
 
 /// Queues a copy, and waits for it if `waits` or if pageable memory needs it.
 ///
 /// # Safety
-/// Where `to` and `from` are pageable addresses, they are valid for writes and reads of `bytes`.
-unsafe fn copy(to: (u64, Side), from: (u64, Side), bytes: usize, stream: Handle, waits: bool) -> Result {
+/// Where `to` and `from` are pageable addresses, they are valid for writes and reads of the rows.
+pub unsafe fn copy_box(
+    to: (u64, Side, Pitch),
+    from: (u64, Side, Pitch),
+    extent: Extent,
+    stream: Handle,
+    waits: bool,
+) -> Result {
     let driver = driver()?;
-    let stream = driver.objects().stream(&driver.queue, stream)?;
-    if bytes == 0 {
+    let stream = driver.stream(stream)?;
+    if extent.is_empty() {
         return Ok(());
     }
-    let bytes = bytes as u64;
     if waits {
         driver.refuse_wait(&stream)?;
     }
-    let to = driver.place(to.0, bytes, to.1)?;
-    let from = driver.place(from.0, bytes, from.1)?;
+    let mut copy = driver.check_copy(to, from, extent)?;
     let is_captured = driver.captures().has(stream.id);
-    let (from, needs_wait) = match (to, from) {
-        (Place::Mapped(_), Place::Pageable(source)) if bytes <= STAGE_BYTES && !is_captured => {
+    let mut needs_wait = matches!(copy.to, Place::Pageable(_));
+    if let Source::Place(Place::Pageable(source)) = copy.from {
+        if !needs_wait && extent.bytes()? <= STAGE_BYTES && !is_captured {
             // SAFETY: the caller's promise.
-            let staged = unsafe { slice::from_raw_parts(source as *const u8, bytes as usize) };
-            (Source::Staged(staged.into()), false)
+            copy = unsafe { copy.stage(source) }?;
+        } else {
+            needs_wait = true;
         }
-        _ => (Source::Place(from), matches!(to, Place::Pageable(_)) || matches!(from, Place::Pageable(_))),
-    };
-    match driver.submit(&stream, &[], Work::Copy { to, from, bytes })? {
+    }
+    match driver.submit(&stream, &[], Work::Copy(copy))? {
         Some(ticket) if waits || needs_wait => driver.wait(&stream, ticket),
         _ => Ok(()),
     }
 }
 
+impl Driver {
+    /// Checks both ends of a copy.
+    pub fn check_copy(&self, to: (u64, Side, Pitch), from: (u64, Side, Pitch), extent: Extent) -> Result<Copy> {
+        let place = |(at, side, pitch): (u64, Side, Pitch)| self.place(at, extent.span(pitch)?, side);
+        let (to_pitch, from_pitch) = (to.2, from.2);
+        Ok(Copy { to: place(to)?, to_pitch, from: Source::Place(place(from)?), from_pitch, extent })
+    }
+
+    /// Checks the range of a memset.
+    pub fn check_fill(&self, fill: &Fill) -> Result {
+        self.place(fill.to, fill.extent.span(fill.pitch)?, Side::Device)?;
+        let is_aligned = fill.to.is_multiple_of(fill.element)
+            && (fill.extent.n_rows == 1 || fill.pitch.row.is_multiple_of(fill.element));
+        if is_aligned { Ok(()) } else { Err(Error::INVALID_VALUE) }
+    }
+}
+
 /// Queues a memset. One of host memory is waited for unless it is asynchronous.
-fn fill(to: DevicePtr, value: u32, width: u64, count: usize, stream: Handle, is_async: bool) -> Result {
+pub fn fill(fill: Fill, stream: Handle, is_async: bool) -> Result {
     let driver = driver()?;
-    let stream = driver.objects().stream(&driver.queue, stream)?;
-    let count = count as u64;
-    let bytes = width.checked_mul(count).ok_or(Error::INVALID_VALUE)?;
-    if bytes == 0 {
+    let stream = driver.stream(stream)?;
+    if fill.extent.is_empty() {
         return Ok(());
     }
     if !is_async {
         driver.refuse_wait(&stream)?;
     }
-    driver.place(to, bytes, Side::Device)?;
-    if !to.is_multiple_of(width) {
-        return Err(Error::INVALID_VALUE);
-    }
-    let is_host = to < DEVICE_BASE;
-    match driver.submit(&stream, &[], Work::Fill { to, value, width, count })? {
-        Some(ticket) if is_host && !is_async => driver.wait(&stream, ticket),
+    driver.check_fill(&fill)?;
+    match driver.submit(&stream, &[], Work::Fill(fill))? {
+        Some(ticket) if fill.to < DEVICE_BASE && !is_async => driver.wait(&stream, ticket),
         _ => Ok(()),
     }
+}
+
+/// `count` elements in a row.
+fn fill_row(to: DevicePtr, value: u64, element: u64, count: usize, stream: Handle, is_async: bool) -> Result {
+    let width = element.checked_mul(count as u64).ok_or(Error::INVALID_VALUE)?;
+    fill(Fill { to, value, element, pitch: Pitch::NONE, extent: Extent::row(width) }, stream, is_async)
 }
 
 /// # Safety
@@ -200,14 +212,14 @@ macro_rules! memset {
         /// As CUDA's.
         #[unsafe(no_mangle)]
         pub unsafe extern "C" fn $name(to: DevicePtr, value: $value, count: usize) -> u32 {
-            entry(|| fill(to, value.into(), size_of::<$value>() as u64, count, LEGACY, false))
+            entry(|| fill_row(to, value.into(), size_of::<$value>() as u64, count, LEGACY, false))
         }
 
         /// # Safety
         /// As CUDA's.
         #[unsafe(no_mangle)]
         pub unsafe extern "C" fn $name_async(to: DevicePtr, value: $value, count: usize, stream: Handle) -> u32 {
-            entry(|| fill(to, value.into(), size_of::<$value>() as u64, count, stream, true))
+            entry(|| fill_row(to, value.into(), size_of::<$value>() as u64, count, stream, true))
         }
     };
 }

@@ -189,7 +189,7 @@ pub unsafe extern "C" fn cuDeviceGetAttribute(value: *mut c_int, attribute: u32,
     })
 }
 
-/// The value of a `CUdevice_attribute`. Textures, surfaces, managed memory, clusters and sharing with other processes or
+/// The value of a `CUdevice_attribute`. Textures, surfaces, clusters and sharing with other processes or
 /// drivers are absent, and 0.
 fn attribute(card: &Card, attribute: u32) -> Option<c_int> {
     const LAST: u32 = 161;
@@ -216,6 +216,7 @@ fn attribute(card: &Card, attribute: u32) -> Option<c_int> {
         76 => card.compute_capability.1, // COMPUTE_CAPABILITY_MINOR
         78..=80 => 1,           // STREAM_PRIORITIES, GLOBAL_L1_CACHE, LOCAL_L1_CACHE
         81 => card.shared_bytes_per_sm, // MAX_SHARED_MEMORY_PER_MULTIPROCESSOR
+        83 | 89 => 1,           // MANAGED_MEMORY, CONCURRENT_MANAGED_ACCESS
         87 if card.compute_capability.1 == 0 => 2, // SINGLE_TO_DOUBLE_PRECISION_PERF_RATIO
         87 => 64,
         90 | 91 => 1, // COMPUTE_PREEMPTION, CAN_USE_HOST_POINTER_FOR_REGISTERED_MEM

@@ -9,6 +9,7 @@ use super::{
     state::{Driver, driver},
     work::Work,
 };
+use crate::exec::printf;
 use std::{
     ffi::c_uint,
     sync::Arc,
@@ -64,7 +65,7 @@ pub unsafe extern "C" fn cuEventRecord(event: Handle, stream: Handle) -> u32 {
 /// As CUDA's.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuEventRecordWithFlags(event: Handle, stream: Handle, flags: c_uint) -> u32 {
-    /// `CU_EVENT_RECORD_EXTERNAL`: a node that records the event at each launch of the graph, which is not supported.
+    /// `CU_EVENT_RECORD_EXTERNAL`: in a capture, a node that records the event at each launch of the graph.
     const EXTERNAL: c_uint = 1;
     entry(|| {
         let driver = driver()?;
@@ -76,8 +77,8 @@ pub unsafe extern "C" fn cuEventRecordWithFlags(event: Handle, stream: Handle, f
         if !Arc::ptr_eq(&event.context, &stream.context) {
             return Err(Error::INVALID_HANDLE);
         }
-        if flags == EXTERNAL {
-            driver.captures().refuse(&stream, Error::NOT_SUPPORTED)?;
+        if flags == EXTERNAL && driver.captures().has(stream.id) {
+            return driver.submit(&stream, &[], Work::Record(event)).map(drop);
         }
         let mark = driver.captures().mark(&stream)?;
         // Held until the ticket is there, so that the work cannot set the time of a record that is not made yet.
@@ -104,6 +105,7 @@ pub unsafe extern "C" fn cuEventSynchronize(event: Handle) -> u32 {
         let event = driver.objects().event(event)?;
         if let Some(ticket) = waitable(driver, &event)? {
             driver.queue.wait(ticket);
+            printf::flush();
         }
         event.context.check()
     })

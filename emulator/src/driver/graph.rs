@@ -1,147 +1,28 @@
-//! Graphs: what a stream captured, and launching it again.
+//! Graphs: captured from a stream or built by hand, copied, printed and instantiated.
+
+pub mod model;
+pub mod edges;
+pub mod params;
+pub mod nodes;
+pub mod exec;
+pub mod capturing;
+
+pub use self::{capturing::*, edges::*, exec::*, nodes::*};
 
 use super::{
-    Handle,
-    capture::{Mode, exchange_thread_mode},
-    entry,
+    Handle, entry,
     error::{Error, Result},
-    objects::GraphExec,
-    put, put_if_wanted,
+    name, put, put_if_wanted,
     state::driver,
-    work::{NodeId, Work},
+    work::Work,
 };
+use model::{Body, Graph, NodeId};
 use std::{
-    ffi::{c_char, c_uint, c_ulonglong, c_void},
-    ptr,
-    sync::{Arc, Mutex, PoisonError},
+    ffi::{c_char, c_uint, c_ulonglong},
+    fmt::Write as _,
+    fs,
+    sync::Arc,
 };
-
-/// `CUDA_KERNEL_NODE_PARAMS_v2`.
-#[repr(C)]
-#[derive(Debug)]
-pub struct KernelNodeParams {
-    pub function: Handle,
-    pub grid: [c_uint; 3],
-    pub block: [c_uint; 3],
-    pub shared_bytes: c_uint,
-    /// One pointer for each parameter; they live as long as the graph.
-    pub params: *const *const c_void,
-    pub extra: *mut *mut c_void,
-    pub kernel: Handle,
-    pub context: Handle,
-}
-
-/// # Safety
-/// As CUDA's.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn cuStreamBeginCapture_v2(stream: Handle, mode: u32) -> u32 {
-    entry(|| {
-        let driver = driver()?;
-        let stream = driver.stream(stream)?;
-        let mode = Mode::new(mode)?;
-        let graph = driver.objects().new_handle();
-        driver.captures().begin(&stream, mode, graph)
-    })
-}
-
-/// The graph is null when the capture failed.
-///
-/// # Safety
-/// As CUDA's.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn cuStreamEndCapture(stream: Handle, graph: *mut Handle) -> u32 {
-    entry(|| {
-        let driver = driver()?;
-        let stream = driver.stream(stream)?;
-        // SAFETY: the caller's promise.
-        unsafe { put(graph, ptr::null_mut()) }?;
-        let (handle, nodes) = driver.captures().end(&stream)?;
-        driver.objects().graphs.insert(handle, nodes.into());
-        // SAFETY: the caller's promise.
-        unsafe { put(graph, handle as Handle) }
-    })
-}
-
-/// Swaps the calling thread's mode with `*mode`.
-///
-/// # Safety
-/// As CUDA's.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn cuThreadExchangeStreamCaptureMode(mode: *mut u32) -> u32 {
-    entry(|| {
-        if mode.is_null() {
-            return Err(Error::INVALID_VALUE);
-        }
-        // SAFETY: not null, so valid, by the caller's promise.
-        let new = Mode::new(unsafe { *mode })?;
-        // SAFETY: the caller's promise.
-        unsafe { put(mode, exchange_thread_mode(new) as u32) }
-    })
-}
-
-/// `CUstreamCaptureStatus`.
-const NOT_CAPTURING: c_uint = 0;
-const CAPTURING: c_uint = 1;
-const INVALIDATED: c_uint = 2;
-
-/// # Safety
-/// As CUDA's.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn cuStreamIsCapturing(stream: Handle, status: *mut c_uint) -> u32 {
-    let (id, graph) = (ptr::null_mut(), ptr::null_mut());
-    // SAFETY: the caller's promise.
-    unsafe { cuStreamGetCaptureInfo_v2(stream, status, id, graph, ptr::null_mut(), ptr::null_mut()) }
-}
-
-/// # Safety
-/// As CUDA's.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn cuStreamGetCaptureInfo_v2(
-    stream: Handle,
-    status: *mut c_uint,
-    id: *mut c_ulonglong,
-    graph: *mut Handle,
-    dependencies: *mut *const NodeId,
-    n_dependencies: *mut usize,
-) -> u32 {
-    entry(|| {
-        let driver = driver()?;
-        let stream = driver.stream(stream)?;
-        let info = driver.captures().info(&stream)?;
-        let code = info.as_ref().map_or(NOT_CAPTURING, |it| if it.is_broken { INVALIDATED } else { CAPTURING });
-        let active = info.filter(|it| !it.is_broken);
-        let (handle, (after, n_after)) = active.map_or((0, (ptr::null(), 0)), |it| (it.graph, it.after));
-        // SAFETY: the caller's promise.
-        unsafe {
-            put_if_wanted(id, handle);
-            put_if_wanted(graph, handle as Handle);
-            put_if_wanted(dependencies, after);
-            put_if_wanted(n_dependencies, n_after);
-            put(status, code)
-        }
-    })
-}
-
-/// All edges are plain ones, which null stands for.
-///
-/// # Safety
-/// As CUDA's.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn cuStreamGetCaptureInfo_v3(
-    stream: Handle,
-    status: *mut c_uint,
-    id: *mut c_ulonglong,
-    graph: *mut Handle,
-    dependencies: *mut *const NodeId,
-    edges: *mut *const c_void,
-    n_dependencies: *mut usize,
-) -> u32 {
-    // SAFETY: the caller's promise.
-    unsafe {
-        put_if_wanted(edges, ptr::null());
-        cuStreamGetCaptureInfo_v2(stream, status, id, graph, dependencies, n_dependencies)
-    }
-}
 
 /// An empty graph.
 ///
@@ -155,7 +36,7 @@ pub unsafe extern "C" fn cuGraphCreate(out: *mut Handle, flags: c_uint) -> u32 {
             return Err(Error::INVALID_VALUE);
         }
         let handle = objects.new_handle();
-        objects.graphs.insert(handle, Arc::new([]));
+        objects.graphs.insert(handle, Graph::default());
         // SAFETY: the caller's promise.
         unsafe { put(out, handle as Handle) }
     })
@@ -170,121 +51,88 @@ pub unsafe extern "C" fn cuGraphDestroy(graph: Handle) -> u32 {
     entry(|| driver()?.objects().graphs.remove(&(graph as u64)).map(drop).ok_or(Error::INVALID_VALUE))
 }
 
-/// Writes handles into an array with room for `*n`, and how many there are; with no array, only the latter.
+/// The nodes of the copy have the places of those they are copied from.
 ///
 /// # Safety
-/// `n` is null or valid for reads and writes, `out` null or valid for writes of `*n` handles.
-unsafe fn put_list(out: *mut NodeId, n: *mut usize, nodes: &[NodeId]) -> Result {
-    if n.is_null() {
-        return Err(Error::INVALID_VALUE);
-    }
-    if out.is_null() {
-        // SAFETY: not null, so valid, by the caller's promise.
-        return unsafe { put(n, nodes.len()) };
-    }
-    // SAFETY: the caller's promise.
-    unsafe {
-        let room = *n;
-        for i in 0..room {
-            out.add(i).write(nodes.get(i).copied().unwrap_or(NodeId::NULL));
+/// As CUDA's.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuGraphClone(out: *mut Handle, graph: Handle) -> u32 {
+    entry(|| {
+        let mut objects = driver()?.objects();
+        let copy = objects.graph(graph)?.clone();
+        if out.is_null() {
+            return Err(Error::INVALID_VALUE);
         }
-        put(n, room.min(nodes.len()))
+        let handle = objects.new_handle();
+        objects.graphs.insert(handle, copy);
+        // SAFETY: the caller's promise.
+        unsafe { put(out, handle as Handle) }
+    })
+}
+
+/// # Safety
+/// As CUDA's.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuGraphNodeFindInClone(out: *mut NodeId, original: NodeId, clone: Handle) -> u32 {
+    entry(|| {
+        driver()?.objects().graph(clone)?.node(original.index())?;
+        // SAFETY: the caller's promise.
+        unsafe { put(out, NodeId::new(clone as u64, original.index())) }
+    })
+}
+
+/// Writes the graph in the language of Graphviz.
+///
+/// # Safety
+/// As CUDA's.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuGraphDebugDotPrint(graph: Handle, file: *const c_char, _flags: c_uint) -> u32 {
+    entry(|| {
+        // SAFETY: the caller's promise.
+        let file = unsafe { name(file) }?;
+        let text = dot(driver()?.objects().graph(graph)?);
+        fs::write(file, text).map_err(|error| {
+            say!("cannot write the graph to {file}: {error}");
+            Error::OPERATING_SYSTEM
+        })
+    })
+}
+
+fn dot(graph: &Graph) -> String {
+    let mut text = "digraph graph {\n".to_owned();
+    for (index, node) in graph.nodes() {
+        let _ = writeln!(text, "  n{index} [label=\"{}\"];", label(&node.body));
     }
+    for (from, to) in graph.edges() {
+        let _ = writeln!(text, "  n{from} -> n{to};");
+    }
+    text + "}\n"
 }
 
-/// # Safety
-/// As CUDA's.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn cuGraphGetNodes(graph: Handle, out: *mut NodeId, n: *mut usize) -> u32 {
-    entry(|| {
-        let nodes = driver()?.objects().graph(graph)?;
-        let all: Vec<NodeId> = (0..nodes.len()).map(|i| NodeId::new(graph as u64, i)).collect();
-        // SAFETY: the caller's promise.
-        unsafe { put_list(out, n, &all) }
-    })
-}
-
-/// The nodes that wait for no other.
-///
-/// # Safety
-/// As CUDA's.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn cuGraphGetRootNodes(graph: Handle, out: *mut NodeId, n: *mut usize) -> u32 {
-    entry(|| {
-        let nodes = driver()?.objects().graph(graph)?;
-        let is_root = |i: &usize| nodes[*i].after.is_empty();
-        let roots: Vec<NodeId> = (0..nodes.len()).filter(is_root).map(|i| NodeId::new(graph as u64, i)).collect();
-        // SAFETY: the caller's promise.
-        unsafe { put_list(out, n, &roots) }
-    })
-}
-
-/// # Safety
-/// As CUDA's.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn cuGraphNodeGetDependencies(node: NodeId, out: *mut NodeId, n: *mut usize) -> u32 {
-    entry(|| {
-        let nodes = driver()?.objects().graph_of(node)?;
-        // SAFETY: the caller's promise.
-        unsafe { put_list(out, n, &nodes[node.index()].after) }
-    })
-}
-
-/// # Safety
-/// As CUDA's.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn cuGraphNodeGetType(node: NodeId, kind: *mut u32) -> u32 {
-    entry(|| {
-        let nodes = driver()?.objects().graph_of(node)?;
-        let code = match nodes[node.index()].work {
-            Work::Launch(_) => 0,
-            Work::Copy { .. } => 1,
-            Work::Fill { .. } => 2,
-            Work::Call { .. } => 3,
-            Work::Graph(_) => 4,
-            Work::Stamp { .. } | Work::Free(_) | Work::Join => unreachable!("it is not captured"),
-        };
-        // SAFETY: the caller's promise.
-        unsafe { put(kind, code) }
-    })
-}
-
-/// `CUDA_ERROR_INVALID_VALUE` when the node is no kernel.
-///
-/// # Safety
-/// As CUDA's.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn cuGraphKernelNodeGetParams_v2(node: NodeId, out: *mut KernelNodeParams) -> u32 {
-    entry(|| {
-        let objects = driver()?.objects();
-        let nodes = objects.graph_of(node)?;
-        let node = &nodes[node.index()];
-        let Work::Launch(launch) = &node.work else { return Err(Error::INVALID_VALUE) };
-        let function = objects.functions.iter().find(|it| Arc::ptr_eq(&it.1.kernel, &launch.kernel));
-        // The module may have been unloaded since.
-        let (handle, function) = function.ok_or(Error::INVALID_HANDLE)?;
-        let params = KernelNodeParams {
-            function: *handle as Handle,
-            grid: launch.shape.grid,
-            block: launch.shape.block,
-            shared_bytes: launch.shape.dynamic_shared_bytes,
-            params: node.params.as_ptr().cast(),
-            extra: ptr::null_mut(),
-            kernel: ptr::null_mut(),
-            context: function.context.handle as Handle,
-        };
-        // SAFETY: the caller's promise.
-        unsafe { put(out, params) }
-    })
+/// A node in a few words. Kernel names are PTX identifiers, with nothing to escape.
+fn label(body: &Body) -> String {
+    match &body.work {
+        Work::Launch(launch) => format!("{} {:?} {:?}", launch.kernel.name, launch.shape.grid, launch.shape.block),
+        Work::Copy(copy) => format!("copy {} x {} bytes", copy.extent.n_rows, copy.extent.width),
+        Work::Fill(fill) => format!("memset {} x {} bytes", fill.extent.n_rows, fill.extent.width),
+        Work::Call { .. } => "host".to_owned(),
+        Work::Graph(bodies) => format!("graph of {} nodes", bodies.len()),
+        Work::WaitFor(_) => "event wait".to_owned(),
+        Work::Record(_) => "event record".to_owned(),
+        Work::Allocate(memory) => format!("allocate {} bytes", memory.bytes),
+        Work::FreeInGraph(_) => "free".to_owned(),
+        Work::Join | Work::Stamp { .. } | Work::Free(_) => "empty".to_owned(),
+    }
 }
 
 /// # Errors
 /// When the flags contradict each other, or ask for launches from device code.
 fn check_flags(flags: c_ulonglong) -> Result {
     const AUTO_FREE_ON_LAUNCH: c_ulonglong = 1;
+    const UPLOAD: c_ulonglong = 2;
     const DEVICE_LAUNCH: c_ulonglong = 4;
     const USE_NODE_PRIORITY: c_ulonglong = 8;
-    if flags & !(AUTO_FREE_ON_LAUNCH | DEVICE_LAUNCH | USE_NODE_PRIORITY) != 0
+    if flags & !(AUTO_FREE_ON_LAUNCH | UPLOAD | DEVICE_LAUNCH | USE_NODE_PRIORITY) != 0
         || flags & (AUTO_FREE_ON_LAUNCH | DEVICE_LAUNCH) == AUTO_FREE_ON_LAUNCH | DEVICE_LAUNCH
     {
         return Err(Error::INVALID_VALUE);
@@ -296,18 +144,31 @@ fn check_flags(flags: c_ulonglong) -> Result {
 /// As CUDA's.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuGraphInstantiateWithFlags(out: *mut Handle, graph: Handle, flags: c_ulonglong) -> u32 {
+    const UPLOAD: c_ulonglong = 2;
     entry(|| {
-        let mut objects = driver()?.objects();
-        let nodes = objects.graph(graph)?;
-        if out.is_null() {
+        // Only `cuGraphInstantiateWithParams` has the stream that this one needs.
+        if flags & UPLOAD != 0 {
             return Err(Error::INVALID_VALUE);
         }
-        check_flags(flags)?;
-        let handle = objects.new_handle();
-        objects.graph_execs.insert(handle, Arc::new(GraphExec { nodes, flags, last: Mutex::new(None) }));
         // SAFETY: the caller's promise.
-        unsafe { put(out, handle as Handle) }
+        unsafe { instantiate(out, graph, flags) }
     })
+}
+
+/// # Safety
+/// `out` is null or valid for a write.
+unsafe fn instantiate(out: *mut Handle, graph: Handle, flags: c_ulonglong) -> Result {
+    let mut objects = driver()?.objects();
+    let it = objects.graph(graph)?;
+    if out.is_null() {
+        return Err(Error::INVALID_VALUE);
+    }
+    check_flags(flags)?;
+    let exec = Arc::new(GraphExec::new(graph as u64, it, flags)?);
+    let handle = objects.new_handle();
+    objects.graph_execs.insert(handle, exec);
+    // SAFETY: the caller's promise.
+    unsafe { put(out, handle as Handle) }
 }
 
 /// There is nothing to say about a node or in a log.
@@ -332,55 +193,40 @@ pub unsafe extern "C" fn cuGraphInstantiate_v2(
     }
 }
 
-/// # Safety
-/// As CUDA's.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn cuGraphExecGetFlags(exec: Handle, flags: *mut c_ulonglong) -> u32 {
-    // SAFETY: the caller's promise.
-    entry(|| unsafe { put(flags, driver()?.objects().graph_exec(exec)?.flags) })
+/// `CUDA_GRAPH_INSTANTIATE_PARAMS`.
+#[repr(C)]
+#[derive(Debug)]
+pub struct InstantiateParams {
+    pub flags: c_ulonglong,
+    pub upload_stream: Handle,
+    pub error_node: NodeId,
+    /// `CUgraphInstantiateResult`.
+    pub result: c_uint,
 }
 
-/// Launches that are queued will still be done.
-///
 /// # Safety
 /// As CUDA's.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn cuGraphExecDestroy(exec: Handle) -> u32 {
-    entry(|| driver()?.objects().graph_execs.remove(&(exec as u64)).map(drop).ok_or(Error::INVALID_VALUE))
-}
-
-/// There is nothing to upload.
-///
-/// # Safety
-/// As CUDA's.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn cuGraphUpload(exec: Handle, stream: Handle) -> u32 {
+pub unsafe extern "C" fn cuGraphInstantiateWithParams(
+    out: *mut Handle,
+    graph: Handle,
+    params: *mut InstantiateParams,
+) -> u32 {
+    const SUCCESS: c_uint = 0;
+    const ERROR: c_uint = 1;
     entry(|| {
-        let driver = driver()?;
-        let stream = driver.stream(stream)?;
-        driver.objects().graph_exec(exec)?;
-        driver.captures().refuse(&stream, Error::STREAM_CAPTURE_UNSUPPORTED)
-    })
-}
-
-/// Behind earlier work of the stream, and behind the last launch of the same graph in whatever stream. A stream that is
-/// captured takes the graph as one node.
-///
-/// # Safety
-/// As CUDA's.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn cuGraphLaunch(exec: Handle, stream: Handle) -> u32 {
-    entry(|| {
-        let driver = driver()?;
-        let stream = driver.stream(stream)?;
-        let exec = driver.objects().graph_exec(exec)?;
-        // Held until the ticket is there, so that two threads do not both wait for the same launch.
-        let mut last = exec.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let ticket = driver.submit(&stream, last.as_slice(), Work::Graph(Arc::clone(&exec.nodes)))?;
-        *last = ticket.or(*last);
-        Ok(())
+        if params.is_null() {
+            return Err(Error::INVALID_VALUE);
+        }
+        // SAFETY: not null, so valid, by the caller's promise.
+        let params = unsafe { &mut *params };
+        // SAFETY: the caller's promise.
+        let made = unsafe { instantiate(out, graph, params.flags) };
+        params.error_node = NodeId::NULL;
+        params.result = if made.is_ok() { SUCCESS } else { ERROR };
+        made
     })
 }
 
 // The layout of `cuda.h`.
-const _: () = assert!(size_of::<KernelNodeParams>() == 72);
+const _: () = assert!(size_of::<InstantiateParams>() == 32);

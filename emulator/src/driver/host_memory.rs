@@ -4,6 +4,7 @@
 use super::{
     DevicePtr, entry,
     error::{Error, Result},
+    managed::{MANAGED, is_managed},
     put,
     state::driver,
 };
@@ -64,6 +65,9 @@ fn unpin(pointer: *mut c_void, is_registered: bool, otherwise: Error) -> Result 
     let driver = driver()?;
     let context = driver.objects().current()?;
     driver.captures().refuse_unsafe()?;
+    if driver.memory().find(pointer as u64, 1).is_some_and(is_managed) {
+        return Err(otherwise);
+    }
     driver.wait_for_all(None);
     driver.memory().unpin(pointer as u64, is_registered).map_err(|_| otherwise)?;
     context.check()
@@ -115,7 +119,9 @@ pub unsafe extern "C" fn cuMemHostGetFlags(out: *mut c_uint, pointer: *mut c_voi
         let memory = driver.memory();
         match memory.find(pointer as u64, 1).map(|it| &it.kind) {
             // SAFETY: the caller's promise.
-            Some(Kind::Pinned { flags, .. } | Kind::Registered { flags }) => unsafe { put(out, *flags) },
+            Some(Kind::Pinned { flags, .. } | Kind::Registered { flags }) if flags & MANAGED == 0 => unsafe {
+                put(out, *flags)
+            },
             _ => Err(Error::INVALID_VALUE),
         }
     })

@@ -4,7 +4,8 @@ use super::{
     Handle, entry,
     error::{Error, Result},
     function::Needs,
-    state::driver,
+    objects::{Context, Function},
+    state::{Driver, driver},
     work::{Launch, Work},
 };
 use crate::{sched::Shape, settings::card::Card};
@@ -37,11 +38,11 @@ pub struct LaunchAttribute {
 
 /// Where a launch's arguments are.
 #[derive(Clone, Copy)]
-struct Arguments {
+pub struct Arguments {
     /// One pointer for each parameter, or null.
-    params: *mut *mut c_void,
+    pub params: *mut *mut c_void,
     /// The whole parameter block, described by a list of `CU_LAUNCH_PARAM_*`, or null.
-    extra: *mut *mut c_void,
+    pub extra: *mut *mut c_void,
 }
 
 /// # Safety
@@ -144,16 +145,29 @@ fn read_attribute(attribute: &LaunchAttribute) -> Result<bool> {
 unsafe fn launch(function: Handle, shape: Shape, stream: Handle, arguments: Arguments, is_cooperative: bool) -> Result {
     let driver = driver()?;
     let stream = driver.stream(stream)?;
-    let function = driver.objects().function(function)?;
-    if !Arc::ptr_eq(&function.context, &stream.context) {
-        return Err(Error::INVALID_HANDLE);
+    let function = driver.function(function, &stream.context)?;
+    // SAFETY: the caller's promise.
+    let launch = unsafe { prepare(&function, shape, arguments, is_cooperative) }?;
+    driver.submit(&stream, &[], Work::Launch(launch)).map(drop)
+}
+
+impl Driver {
+    /// The function behind a handle, in this context.
+    pub fn function(&self, handle: Handle, context: &Arc<Context>) -> Result<Arc<Function>> {
+        let function = self.objects().function(handle)?;
+        if Arc::ptr_eq(&function.context, context) { Ok(function) } else { Err(Error::INVALID_HANDLE) }
     }
-    check(driver.settings.card, &function.needs(), shape, is_cooperative)?;
+}
+
+/// A launch that the card would take, with its parameters.
+///
+/// # Safety
+/// As [`launch`].
+pub unsafe fn prepare(function: &Function, shape: Shape, arguments: Arguments, is_cooperative: bool) -> Result<Launch> {
+    check(driver()?.settings.card, &function.needs(), shape, is_cooperative)?;
     // SAFETY: the caller's promise.
     let params = unsafe { copy_params(&function.kernel.params, function.kernel.param_bytes, arguments) }?;
-    let kernel = Arc::clone(&function.kernel);
-    driver.submit(&stream, &[], Work::Launch(Launch { kernel, shape, params }))?;
-    Ok(())
+    Ok(Launch { kernel: Arc::clone(&function.kernel), shape, params })
 }
 
 /// Whether the card runs a kernel in this shape.

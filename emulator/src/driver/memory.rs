@@ -1,14 +1,16 @@
-//! Device memory, and what is known about a pointer.
+//! Device memory.
 
 use super::{
     DevicePtr, Handle, entry,
     error::{Error, Result},
+    graph_memory::GraphMemory,
+    managed::is_managed,
     put, put_if_wanted,
     state::{Driver, driver},
     work::Work,
 };
-use crate::mem::allocations::{Kind, NotAllocated, OutOfMemory};
-use std::ffi::{c_int, c_uint, c_ulonglong, c_void};
+use crate::mem::allocations::{NotAllocated, OutOfMemory};
+use std::sync::Arc;
 
 impl From<OutOfMemory> for Error {
     fn from(_: OutOfMemory) -> Self {
@@ -83,32 +85,65 @@ pub unsafe extern "C" fn cuMemFree_v2(address: DevicePtr) -> u32 {
         }
         driver.captures().refuse_unsafe()?;
         driver.wait_for_all(None);
-        driver.memory().free(address)?;
+        let is_managed = driver.memory().find(address, 1).is_some_and(is_managed);
+        if driver.graph_memory().contains(&address) {
+            return context.check();
+        }
+        if is_managed {
+            driver.memory().unpin(address, false)?;
+        } else {
+            let mut objects = driver.objects();
+            driver.memory().free(address)?;
+            objects.pools.remove(address);
+        }
         context.check()
     })
 }
 
-/// The memory is there at once; no bytes are null. Nodes of a graph that allocate are not supported.
-///
 /// # Safety
 /// As CUDA's.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuMemAllocAsync(out: *mut DevicePtr, bytes: usize, stream: Handle) -> u32 {
-    entry(|| {
-        let driver = driver()?;
-        let stream = driver.objects().stream(&driver.queue, stream)?;
-        if out.is_null() {
-            return Err(Error::INVALID_VALUE);
-        }
-        driver.captures().refuse(&stream, Error::NOT_SUPPORTED)?;
-        let address = if bytes == 0 { 0 } else { driver.allocate(bytes as u64, stream.context.serial)? };
-        // SAFETY: the caller's promise.
-        unsafe { put(out, address) }
-    })
+    // SAFETY: the caller's promise.
+    entry(|| unsafe { allocate_async(out, bytes, None, stream) })
 }
 
-/// The memory counts as free at once, and is out of bounds when the stream gets here. Nodes of a graph that free are not
-/// supported.
+/// Allocates from a pool, or from the current one. The memory is there at once; no bytes are null. In a capture it is
+/// the graph's.
+///
+/// # Safety
+/// `out` is null or valid for a write.
+pub unsafe fn allocate_async(out: *mut DevicePtr, bytes: usize, pool: Option<u64>, stream: Handle) -> Result {
+    let driver = driver()?;
+    let stream = driver.stream(stream)?;
+    if out.is_null() {
+        return Err(Error::INVALID_VALUE);
+    }
+    let bytes = bytes as u64;
+    let pool = {
+        let pools = &mut driver.objects().pools;
+        let pool = pool.unwrap_or(pools.current);
+        pools.check_room(pool, bytes)?;
+        pool
+    };
+    let is_captured = driver.captures().has(stream.id);
+    let address = if bytes == 0 {
+        0
+    } else if is_captured {
+        let memory = GraphMemory::new(driver, bytes, stream.context.serial)?;
+        let address = memory.address();
+        driver.submit(&stream, &[], Work::Allocate(Arc::new(memory)))?;
+        address
+    } else {
+        let address = driver.allocate(bytes, stream.context.serial)?;
+        driver.objects().pools.add(pool, address, bytes);
+        address
+    };
+    // SAFETY: the caller's promise.
+    unsafe { put(out, address) }
+}
+
+/// The memory counts as free at once, and is out of bounds when the stream gets here. That of a graph stays.
 ///
 /// # Safety
 /// As CUDA's.
@@ -116,70 +151,21 @@ pub unsafe extern "C" fn cuMemAllocAsync(out: *mut DevicePtr, bytes: usize, stre
 pub unsafe extern "C" fn cuMemFreeAsync(address: DevicePtr, stream: Handle) -> u32 {
     entry(|| {
         let driver = driver()?;
-        let stream = driver.objects().stream(&driver.queue, stream)?;
+        let stream = driver.stream(stream)?;
         if address == 0 {
             return Ok(());
         }
-        driver.captures().refuse(&stream, Error::NOT_SUPPORTED)?;
-        let id = driver.memory().begin_free(address)?;
+        if driver.graph_memory().contains(&address) {
+            return driver.submit(&stream, &[], Work::FreeInGraph(address)).map(drop);
+        }
+        driver.captures().refuse(&stream, Error::INVALID_VALUE)?;
+        let id = {
+            let mut objects = driver.objects();
+            let id = driver.memory().begin_free(address)?;
+            objects.pools.remove(address);
+            id
+        };
         driver.enqueue(&stream, &[], Work::Free(id))?;
         Ok(())
     })
-}
-
-/// # Safety
-/// As CUDA's.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn cuMemGetAddressRange_v2(base: *mut DevicePtr, bytes: *mut usize, address: DevicePtr) -> u32 {
-    entry(|| {
-        let driver = driver()?;
-        driver.objects().current()?;
-        let memory = driver.memory();
-        let allocation = memory.find(address, 1).ok_or(Error::NOT_FOUND)?;
-        // SAFETY: the caller's promise.
-        unsafe {
-            put_if_wanted(base, allocation.region.start);
-            put_if_wanted(bytes, allocation.bytes() as usize);
-        }
-        Ok(())
-    })
-}
-
-/// The attributes of unified addressing.
-///
-/// # Safety
-/// As CUDA's.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn cuPointerGetAttribute(out: *mut c_void, attribute: u32, address: DevicePtr) -> u32 {
-    const HOST: c_uint = 1;
-    const DEVICE: c_uint = 2;
-    entry(|| {
-        let driver = driver()?;
-        let objects = driver.objects();
-        let memory = driver.memory();
-        let allocation = memory.find(address, 1).ok_or(Error::INVALID_VALUE)?;
-        let is_host = allocation.is_host();
-        let context = objects.contexts.values().find(|it| it.serial == allocation.context);
-        // SAFETY: the caller promises room for the type that CUDA's reference gives the attribute.
-        unsafe {
-            match attribute {
-                1 => put(out.cast(), context.map_or(0, |it| it.handle)), // CONTEXT
-                2 => put(out.cast(), if is_host { HOST } else { DEVICE }), // MEMORY_TYPE
-                3 => put(out.cast(), address),                           // DEVICE_POINTER
-                4 if is_host => put(out.cast(), address),                // HOST_POINTER
-                6 => put(out.cast::<c_uint>(), 0),                       // SYNC_MEMOPS
-                7 => put(out.cast::<c_ulonglong>(), allocation.region.id), // BUFFER_ID
-                8 => put(out.cast::<c_uint>(), 0),                       // IS_MANAGED
-                9 => put(out.cast::<c_int>(), 0),                        // DEVICE_ORDINAL
-                11 => put(out.cast(), allocation.region.start),          // RANGE_START_ADDR
-                12 => put(out.cast(), allocation.bytes()),               // RANGE_SIZE
-                13 => put(out.cast::<c_uint>(), c_uint::from(!is_going(&allocation.kind))), // MAPPED
-                _ => Err(Error::INVALID_VALUE),
-            }
-        }
-    })
-}
-
-fn is_going(kind: &Kind) -> bool {
-    matches!(kind, Kind::Device { is_going: true, .. })
 }

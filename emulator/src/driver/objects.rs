@@ -3,9 +3,13 @@
 use super::{
     Handle,
     error::{Error, Result},
+    graph::{
+        GraphExec,
+        model::{Graph, NodeId},
+    },
+    pool::Pools,
     queue::{Kind, Queue, StreamId, Ticket},
     state::Driver,
-    work::{Node, NodeId},
 };
 use crate::lower::{Image, Kernel};
 use std::{
@@ -123,15 +127,6 @@ impl Stream {
     }
 }
 
-/// A graph that can be launched.
-#[derive(Debug)]
-pub struct GraphExec {
-    pub nodes: Arc<[Node]>,
-    pub flags: u64,
-    /// The last launch. Taken before the locks of captures and queue.
-    pub last: Mutex<Option<Ticket>>,
-}
-
 #[derive(Debug)]
 pub struct Module {
     pub context: Arc<Context>,
@@ -165,8 +160,9 @@ pub struct Objects {
     pub events: HashMap<u64, Arc<Event>>,
     pub modules: HashMap<u64, Arc<Module>>,
     pub functions: HashMap<u64, Arc<Function>>,
-    pub graphs: HashMap<u64, Arc<[Node]>>,
+    pub graphs: HashMap<u64, Graph>,
     pub graph_execs: HashMap<u64, Arc<GraphExec>>,
+    pub pools: Pools,
 }
 
 impl Objects {
@@ -210,15 +206,25 @@ impl Objects {
         usable(self.functions.get(&(handle as u64)), |it| &it.context)
     }
 
-    /// The nodes of a graph, each behind those it waits for.
-    pub fn graph(&self, handle: Handle) -> Result<Arc<[Node]>> {
-        self.graphs.get(&(handle as u64)).cloned().ok_or(Error::INVALID_VALUE)
+    /// The handle of an event that was not destroyed since.
+    pub fn handle_of(&self, event: &Arc<Event>) -> Result<Handle> {
+        let found = self.events.iter().find(|it| Arc::ptr_eq(it.1, event));
+        found.map(|it| *it.0 as Handle).ok_or(Error::INVALID_VALUE)
     }
 
-    /// The nodes of the graph that `node` is in.
-    pub fn graph_of(&self, node: NodeId) -> Result<Arc<[Node]>> {
-        self.graph(node.graph() as Handle)
-            .and_then(|it| if node.index() < it.len() { Ok(it) } else { Err(Error::INVALID_VALUE) })
+    pub fn graph(&self, handle: Handle) -> Result<&Graph> {
+        self.graphs.get(&(handle as u64)).ok_or(Error::INVALID_VALUE)
+    }
+
+    pub fn graph_mut(&mut self, handle: Handle) -> Result<&mut Graph> {
+        self.graphs.get_mut(&(handle as u64)).ok_or(Error::INVALID_VALUE)
+    }
+
+    /// The graph that `node` is in.
+    pub fn graph_of(&self, node: NodeId) -> Result<&Graph> {
+        let graph = self.graph(node.graph() as Handle)?;
+        graph.node(node.index())?;
+        Ok(graph)
     }
 
     pub fn graph_exec(&self, handle: Handle) -> Result<Arc<GraphExec>> {
@@ -293,6 +299,10 @@ impl Driver {
         let per_thread = std::mem::take(&mut *context.per_thread.lock().unwrap_or_else(PoisonError::into_inner));
         per_thread.into_values().for_each(|id| self.queue.close(id));
         self.memory().free_context(context.serial);
+        let mut objects = self.objects();
+        let memory = self.memory();
+        objects.pools.retain(|address| memory.find(address, 1).is_some());
+        drop((objects, memory));
         self.write_profile();
     }
 }

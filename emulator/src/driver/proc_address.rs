@@ -49,8 +49,7 @@ implemented! {
     launch:
         cuLaunchKernel cuLaunchCooperativeKernel cuLaunchKernelEx;
     memory:
-        cuMemGetInfo_v2 cuMemAlloc_v2 cuMemFree_v2 cuMemAllocAsync cuMemFreeAsync cuMemGetAddressRange_v2
-        cuPointerGetAttribute;
+        cuMemGetInfo_v2 cuMemAlloc_v2 cuMemFree_v2 cuMemAllocAsync cuMemFreeAsync;
     module:
         cuModuleLoad cuModuleLoadData cuModuleLoadDataEx cuModuleGetFunction cuModuleGetGlobal_v2 cuModuleUnload;
     stream:
@@ -61,7 +60,36 @@ implemented! {
         cuStreamGetCaptureInfo_v2 cuStreamGetCaptureInfo_v3 cuGraphCreate cuGraphDestroy cuGraphGetNodes
         cuGraphGetRootNodes cuGraphNodeGetDependencies cuGraphNodeGetType cuGraphKernelNodeGetParams_v2
         cuGraphInstantiateWithFlags cuGraphInstantiate_v2 cuGraphExecGetFlags cuGraphExecDestroy cuGraphUpload
-        cuGraphLaunch;
+        cuGraphLaunch cuGraphAddKernelNode cuGraphAddKernelNode_v2 cuGraphAddMemcpyNode cuGraphAddMemsetNode
+        cuGraphAddHostNode cuGraphAddChildGraphNode cuGraphAddEmptyNode cuGraphAddEventRecordNode
+        cuGraphAddEventWaitNode cuGraphAddMemFreeNode cuGraphAddMemAllocNode cuGraphAddNode cuGraphAddNode_v2
+        cuGraphKernelNodeGetParams cuGraphMemcpyNodeGetParams cuGraphMemsetNodeGetParams cuGraphHostNodeGetParams
+        cuGraphEventRecordNodeGetEvent cuGraphEventWaitNodeGetEvent cuGraphMemFreeNodeGetParams
+        cuGraphKernelNodeSetParams cuGraphKernelNodeSetParams_v2 cuGraphMemcpyNodeSetParams
+        cuGraphMemsetNodeSetParams cuGraphHostNodeSetParams cuGraphEventRecordNodeSetEvent
+        cuGraphEventWaitNodeSetEvent cuGraphNodeSetParams cuGraphExecKernelNodeSetParams
+        cuGraphExecKernelNodeSetParams_v2 cuGraphExecMemcpyNodeSetParams cuGraphExecMemsetNodeSetParams
+        cuGraphExecHostNodeSetParams cuGraphExecChildGraphNodeSetParams cuGraphExecEventRecordNodeSetEvent
+        cuGraphExecEventWaitNodeSetEvent cuGraphExecNodeSetParams cuGraphNodeSetEnabled cuGraphNodeGetEnabled
+        cuGraphExecUpdate_v2 cuGraphExecUpdate cuGraphGetEdges cuGraphGetEdges_v2 cuGraphNodeGetDependencies_v2
+        cuGraphNodeGetDependentNodes cuGraphNodeGetDependentNodes_v2 cuGraphAddDependencies
+        cuGraphAddDependencies_v2 cuGraphRemoveDependencies cuGraphRemoveDependencies_v2 cuGraphDestroyNode
+        cuGraphNodeGetContainingGraph cuGraphClone cuGraphNodeFindInClone cuGraphDebugDotPrint
+        cuGraphInstantiateWithParams cuStreamGetCaptureInfo cuStreamUpdateCaptureDependencies
+        cuStreamUpdateCaptureDependencies_v2;
+    copy_pitched:
+        cuMemcpy2D_v2 cuMemcpy2DUnaligned_v2 cuMemcpy2DAsync_v2 cuMemcpy3D_v2 cuMemcpy3DAsync_v2 cuMemsetD2D8_v2
+        cuMemsetD2D8Async cuMemsetD2D16_v2 cuMemsetD2D16Async cuMemsetD2D32_v2 cuMemsetD2D32Async
+        cuMemAllocPitch_v2;
+    pool:
+        cuMemPoolCreate cuMemPoolDestroy cuMemPoolGetAttribute cuMemPoolSetAttribute cuMemPoolTrimTo
+        cuMemPoolSetAccess cuMemPoolGetAccess cuDeviceGetDefaultMemPool cuDeviceGetMemPool cuDeviceSetMemPool
+        cuMemAllocFromPoolAsync;
+    managed:
+        cuMemAllocManaged cuStreamAttachMemAsync cuMemAdvise cuMemAdvise_v2 cuMemPrefetchAsync
+        cuMemPrefetchAsync_v2 cuMemRangeGetAttribute;
+    pointer:
+        cuMemGetAddressRange_v2 cuPointerGetAttribute cuPointerGetAttributes cuPointerSetAttribute;
     proc_address:
         cuGetProcAddress_v2;
 }

@@ -1,6 +1,7 @@
 //! The driver of this process: made by `cuInit`, never taken down.
 
 use super::{
+    DevicePtr,
     capture::Captures,
     error::{Error, Result},
     objects::Objects,
@@ -9,10 +10,12 @@ use super::{
     report,
 };
 use crate::{
+    exec::printf,
     mem::{allocations::Allocations, map::host_memory_bytes},
     settings::{Mode, Profile as Output, Settings},
 };
 use std::{
+    collections::BTreeSet,
     fs,
     io::{self, Write},
     sync::{Mutex, MutexGuard, OnceLock, PoisonError},
@@ -25,6 +28,7 @@ pub struct Driver {
     objects: Mutex<Objects>,
     memory: Mutex<Allocations>,
     captures: Mutex<Captures>,
+    graph_memory: Mutex<BTreeSet<DevicePtr>>,
 }
 
 static DRIVER: OnceLock<Driver> = OnceLock::new();
@@ -67,14 +71,16 @@ impl Driver {
     fn new(settings: Settings) -> Result<Self> {
         // Never more than the machine has: a program that fills the card must not bring it down.
         let memory_bytes = settings.card.memory_bytes.min(host_memory_bytes() / 4 * 3);
-        let memory = Allocations::new(memory_bytes, settings.mode == Mode::Fast).ok_or_else(|| {
-            eprintln!(
-                "cuda-emulator: cannot reserve the addresses of {memory_bytes} bytes of device memory (ulimit -v?)"
-            );
-            Error::OUT_OF_MEMORY
-        })?;
+        let memory = Allocations::new(memory_bytes, settings.mode == Mode::Fast, settings.mode != Mode::Fast)
+            .ok_or_else(|| {
+                eprintln!(
+                    "cuda-emulator: cannot reserve the addresses of {memory_bytes} bytes of device memory (ulimit -v?)"
+                );
+                Error::OUT_OF_MEMORY
+            })?;
         let profile = Profile::new(settings.profile.is_some() || settings.mode != Mode::Fast);
         let seed = (settings.mode == Mode::Stress).then_some(settings.seed);
+        crate::exec::approx::perturb(seed);
         Ok(Self {
             settings,
             queue: Queue::new(seed),
@@ -82,6 +88,7 @@ impl Driver {
             objects: Mutex::default(),
             memory: Mutex::new(memory),
             captures: Mutex::default(),
+            graph_memory: Mutex::default(),
         })
     }
 
@@ -97,11 +104,17 @@ impl Driver {
         self.captures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Addresses that belong to graphs. Taken inside any other lock, and nothing is taken inside it.
+    pub fn graph_memory(&self) -> MutexGuard<'_, BTreeSet<DevicePtr>> {
+        self.graph_memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Returns when the work that is queued now, of one context (by its serial) or of all, is done.
     pub fn wait_for_all(&self, context: Option<u64>) {
         for ticket in self.queue.last_of_all(context) {
             self.queue.wait(ticket);
         }
+        printf::flush();
     }
 
     /// Writes the counters to the file that `CUDA_EMULATOR_PROFILE` names.

@@ -107,7 +107,7 @@ pub unsafe extern "C" fn cuStreamQuery(stream: Handle) -> u32 {
 /// As CUDA's.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuStreamWaitEvent(stream: Handle, event: Handle, flags: c_uint) -> u32 {
-    /// `CU_EVENT_WAIT_EXTERNAL`: a node that waits for an event outside of the graph, which is not supported.
+    /// `CU_EVENT_WAIT_EXTERNAL`: in a capture, a node that waits for the event at each launch of the graph.
     const EXTERNAL: c_uint = 1;
     entry(|| {
         let driver = driver()?;
@@ -116,8 +116,8 @@ pub unsafe extern "C" fn cuStreamWaitEvent(stream: Handle, event: Handle, flags:
         if flags & !EXTERNAL != 0 {
             return Err(Error::INVALID_VALUE);
         }
-        if flags == EXTERNAL {
-            driver.captures().refuse(&stream, Error::NOT_SUPPORTED)?;
+        if flags == EXTERNAL && driver.captures().has(stream.id) {
+            return driver.submit(&stream, &[], Work::WaitFor(event)).map(drop);
         }
         let last = event.record().last.clone();
         let is_captured = driver.captures().wait(&stream, &last)?;

@@ -1,13 +1,18 @@
 //! What can be queued in a stream, and doing it.
 
 use super::{
+    DevicePtr,
     error::{Error, Result},
+    graph::model::Body,
+    graph_memory::GraphMemory,
     objects::{Context, Event, Stream},
     queue::Ticket,
     state::Driver,
+    transfer::{Copy, Fill},
 };
 use crate::{
     check::fault::{Fault, FaultKind},
+    exec::printf,
     lower::Kernel,
     mem::allocations::AllocationId,
     sched,
@@ -16,6 +21,7 @@ use crate::{
 use std::{
     cell::Cell,
     ffi::{CString, c_char, c_void},
+    io::{self, Write as _},
     panic::{AssertUnwindSafe, catch_unwind},
     ptr,
     sync::{
@@ -24,24 +30,6 @@ use std::{
     },
     time::Instant,
 };
-
-/// One end of a copy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// An address that device code can use: device, pinned or registered memory. Looked up again when the copy runs.
-    Mapped(u64),
-    /// Any other host address. The call that queued the copy does not return before it is done; in a graph, the program
-    /// keeps it valid for every launch.
-    Pageable(u64),
-}
-
-/// Where a copy's bytes come from.
-#[derive(Debug)]
-pub enum Source {
-    Place(Place),
-    /// Bytes that were taken during the call.
-    Staged(Box<[u8]>),
-}
 
 /// A kernel launch that was checked.
 #[derive(Debug)]
@@ -58,18 +46,8 @@ pub type HostFunction = unsafe extern "C" fn(*mut c_void);
 /// One piece of work in a stream.
 #[derive(Debug)]
 pub enum Work {
-    Copy {
-        to: Place,
-        from: Source,
-        bytes: u64,
-    },
-    /// `count` times the low `width` bytes of `value`.
-    Fill {
-        to: u64,
-        value: u32,
-        width: u64,
-        count: u64,
-    },
+    Copy(Copy),
+    Fill(Fill),
     Launch(Launch),
     /// A function of the program; `argument` is its pointer, of which this thread knows nothing.
     Call {
@@ -81,58 +59,20 @@ pub enum Work {
         event: Arc<Event>,
         generation: u64,
     },
+    /// A node that records an event: `cuGraphLaunch` has said that the event stands for this launch.
+    Record(Arc<Event>),
+    /// A node that waits for an event: `cuGraphLaunch` has made the launch wait.
+    WaitFor(Arc<Event>),
     /// A launch of a graph: its nodes in this order.
-    Graph(Arc<[Node]>),
+    Graph(Arc<[Arc<Body>]>),
     /// The end of `cuMemFreeAsync`.
     Free(AllocationId),
+    /// Memory of a graph, which is there already.
+    Allocate(Arc<GraphMemory>),
+    /// The address of memory of a graph, which stays.
+    FreeInGraph(DevicePtr),
     /// Nothing: it only waits.
     Join,
-}
-
-/// A `CUgraphNode`: the handle of its graph, and its place in the graph's list.
-#[repr(transparent)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct NodeId(u64);
-
-impl NodeId {
-    pub const NULL: Self = Self(0);
-    const INDEX_BITS: u32 = 28;
-
-    pub fn new(graph: u64, index: usize) -> Self {
-        assert!(index < 1 << Self::INDEX_BITS, "a graph of {index} nodes");
-        Self(graph << Self::INDEX_BITS | index as u64)
-    }
-
-    pub fn graph(self) -> u64 {
-        self.0 >> Self::INDEX_BITS
-    }
-
-    pub fn index(self) -> usize {
-        self.0 as usize & ((1 << Self::INDEX_BITS) - 1)
-    }
-}
-
-/// A piece of work in a graph.
-#[derive(Debug)]
-pub struct Node {
-    pub work: Work,
-    /// What it waits for: nodes before it in the list.
-    pub after: Vec<NodeId>,
-    /// The addresses of a kernel's parameters, inside of `work`.
-    pub params: Box<[usize]>,
-}
-
-impl Node {
-    pub fn new(work: Work, after: Vec<NodeId>) -> Self {
-        let params = match &work {
-            Work::Launch(Launch { kernel, params, .. }) => {
-                let address = |(offset, _): &(u32, u32)| params[*offset as usize..].as_ptr() as usize;
-                kernel.params.iter().map(address).collect()
-            }
-            _ => Box::default(),
-        };
-        Self { work, after, params }
-    }
 }
 
 impl Driver {
@@ -162,13 +102,14 @@ impl Driver {
     /// When the context has broken down by then.
     pub fn wait(&self, stream: &Stream, ticket: Ticket) -> Result {
         self.queue.wait(ticket);
+        printf::flush();
         stream.context.check()
     }
 
     fn run(&self, context: &Context, work: &Work) -> Result {
         match *work {
-            Work::Copy { to, ref from, bytes } => self.copy(to, from, bytes),
-            Work::Fill { to, value, width, count } => self.fill(to, value, width, count),
+            Work::Copy(ref copy) => self.copy(copy),
+            Work::Fill(ref fill) => self.fill(fill),
             Work::Launch(ref launch) => self.launch(launch),
             Work::Call { function, argument } => {
                 call(function, argument);
@@ -181,76 +122,54 @@ impl Driver {
                 }
                 Ok(())
             }
-            Work::Graph(ref nodes) => nodes.iter().try_for_each(|node| self.run(context, &node.work)),
+            Work::Record(ref event) => {
+                event.record().time = Some(Instant::now());
+                Ok(())
+            }
+            Work::Graph(ref bodies) => bodies.iter().try_for_each(|body| self.run(context, &body.work)),
             Work::Free(id) => {
                 self.memory().finish_free(id);
                 Ok(())
             }
-            Work::Join => context.check(),
+            Work::Join | Work::WaitFor(_) | Work::Allocate(_) | Work::FreeInGraph(_) => context.check(),
         }
-    }
-
-    fn copy(&self, to: Place, from: &Source, bytes: u64) -> Result {
-        let to = self.host_address(to, bytes)?;
-        let from = match from {
-            Source::Place(place) => self.host_address(*place, bytes)?,
-            Source::Staged(staged) => staged.as_ptr() as u64,
-        };
-        // SAFETY: mapped ranges lie in one live allocation (just looked up; only later work frees it), pageable ranges
-        // are the caller's, who waits for this copy or promised them to the graph, and staged bytes are ours. The ranges may overlap.
-        unsafe { ptr::copy(from as *const u8, to as *mut u8, bytes as usize) };
-        Ok(())
-    }
-
-    fn fill(&self, to: u64, value: u32, width: u64, count: u64) -> Result {
-        let to = self.host_address(Place::Mapped(to), width * count)?;
-        // SAFETY: the range lies in one live allocation (just looked up), and `to` is a multiple of `width` because the
-        // entry point checked the device address and allocations start at multiples of 256 on both sides.
-        unsafe {
-            match width {
-                1 => ptr::write_bytes(to as *mut u8, value as u8, count as usize),
-                2 => (0..count as usize).for_each(|i| (to as *mut u16).add(i).write_unaligned(value as u16)),
-                4 => (0..count as usize).for_each(|i| (to as *mut u32).add(i).write_unaligned(value)),
-                _ => unreachable!("memset has elements of 1, 2 or 4 bytes"),
-            }
-        }
-        Ok(())
     }
 
     fn launch(&self, Launch { kernel, shape, params }: &Launch) -> Result {
-        let regions = self.memory().regions();
+        let (regions, shadow) = {
+            let memory = self.memory();
+            (memory.regions(), memory.shadow().cloned())
+        };
         let checks = self.settings.mode != Mode::Fast;
         let options = sched::Options {
             n_threads: self.settings.n_threads,
             n_sms: self.settings.card.n_sms,
             counts: checks || self.profile.is_counting(),
             checks,
+            seed: (self.settings.mode == Mode::Stress).then(|| seed(self.settings.seed, &kernel.name, params)),
+            step_limit: self.settings.step_limit,
         };
-        match sched::launch(kernel, *shape, params, &regions, options) {
+        match sched::launch(kernel, *shape, params, &regions, shadow.as_ref(), options) {
             Ok(counts) => {
                 self.profile.add(kernel, counts);
                 Ok(())
             }
             Err(fault) => {
+                if let Some(line) = fault.assertion() {
+                    let _ = writeln!(io::stderr(), "{line}");
+                }
                 report(&fault.to_string());
                 Err(code(&fault))
             }
         }
     }
+}
 
-    fn host_address(&self, place: Place, bytes: u64) -> Result<u64> {
-        match place {
-            Place::Pageable(address) => Ok(address),
-            Place::Mapped(address) => {
-                let memory = self.memory();
-                memory.host(address, bytes).ok_or_else(|| {
-                    let place = memory.regions().describe(address);
-                    report(&format!("copy or memset of {bytes} bytes at {address:#x}, {place}"));
-                    Error::ILLEGAL_ADDRESS
-                })
-            }
-        }
-    }
+/// The seed of a launch, the same whenever the kernel is launched with the same parameters.
+fn seed(seed: u64, kernel: &str, params: &[u8]) -> u64 {
+    // FNV-1a: unlike the standard library's, it is the same with every compiler.
+    let mix = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
+    kernel.as_bytes().iter().chain(params).fold(seed ^ 0xcbf2_9ce4_8422_2325, mix)
 }
 
 /// What a GPU returns for the fault.
@@ -273,7 +192,7 @@ pub fn last_fault() -> *const c_char {
 }
 
 /// Says what device code did wrong. The text stays for [`last_fault`], as long as the process: faults are few.
-fn report(text: &str) {
+pub fn report(text: &str) {
     say!("{text}");
     let text = CString::new(text.replace('\0', " ")).expect("there is no NUL left");
     LAST_FAULT.store(text.into_raw(), Ordering::Release);

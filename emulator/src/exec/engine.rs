@@ -7,7 +7,9 @@
 #![allow(unsafe_code)]
 
 use super::{
-    bits, fp, global,
+    approx, bits,
+    exact::{self, Format},
+    fp, global,
     half::{self, Bf16, F16},
     lane::{Lane, Mask, Registers},
     run::Context,
@@ -17,7 +19,7 @@ use super::{
     warp_ops,
 };
 use crate::{
-    isa::{self, FORMS},
+    isa::{self, FORMS, modifiers::Modifiers},
     lower::program::Inst,
 };
 use std::sync::LazyLock;
@@ -79,12 +81,15 @@ macro_rules! with_features {
 /// Expands the arithmetic table into functions, each: read the operands' planes, compute every lane, write the active
 /// ones. `$features` is `[]` or `[target_feature(...)]`.
 macro_rules! arithmetic {
-    ($features:tt $($name:ident $result:ident = ($($arg:ident: $ty:ident),*) $texts:literal $body:expr;)*) => {
-        static ARITHMETIC: [Arithmetic; FORMS.len()] = [$({
+    ($features:tt $(
+        $name:ident $result:ident = ($($arg:ident: $ty:ident),* $(; $with:ident)?) $($texts:literal),+ $body:expr;
+    )*) => {
+        pub const LINES: &[Arithmetic] = &[$({
             with_features! { $features
                 fn run(registers: &mut Registers, inst: &Inst, mask: &Mask) {
                     let mut slots = inst.s.iter();
                     $(let $arg = <$ty as Lane>::plane(registers, *slots.next().expect("at most 4 operands"));)*
+                    $(let $with = Modifiers(inst.imm);)?
                     let result = <$result as Lane>::collect(
                         #[inline(always)]
                         |lane| {
@@ -100,6 +105,26 @@ macro_rules! arithmetic {
     };
 }
 
+/// The rare instructions: the same for every vector unit.
+#[allow(unused_variables)]
+mod rare {
+    use super::*;
+
+    isa::rare::rare_integer! { arithmetic { [] } }
+}
+
+/// An engine's table by `Op`: its own build of the common instructions, then the rare ones.
+const fn with_rare(common: &[Arithmetic]) -> [Arithmetic; FORMS.len()] {
+    assert!(common.len() + rare::LINES.len() == FORMS.len());
+    let mut all = [common[0]; FORMS.len()];
+    let mut i = 0;
+    while i < all.len() {
+        all[i] = if i < common.len() { common[i] } else { rare::LINES[i - common.len()] };
+        i += 1;
+    }
+    all
+}
+
 /// A module with the engine for one set of CPU features.
 macro_rules! engine {
     ($module:ident, $features:tt) => {
@@ -109,6 +134,7 @@ macro_rules! engine {
             use super::*;
 
             isa::integer::integer! { arithmetic { $features } }
+            static ARITHMETIC: [Arithmetic; FORMS.len()] = with_rare(LINES);
 
             with_features! { $features
                 fn load_global(context: &mut Context, warp: &mut Warp, inst: &Inst) -> Outcome {

@@ -27,7 +27,7 @@ pub enum Window {
     Param,
 }
 
-fn window(address: u64) -> Window {
+pub fn window(address: u64) -> Window {
     match address >> 40 << 40 {
         SHARED_WINDOW => Window::Shared,
         LOCAL_WINDOW => Window::Local,

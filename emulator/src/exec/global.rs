@@ -19,10 +19,13 @@ use crate::{
     lower::program::{Inst, flag},
     mem::region::Region,
 };
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::{
+    collections::HashMap,
+    sync::atomic::{AtomicU32, AtomicU64, Ordering},
+};
 
 /// An element in memory and the lane type that its register holds.
-pub trait Element: Copy + Default {
+pub trait Element: Copy + Default + PartialEq {
     type Register: Lane;
     fn widen(self) -> Self::Register;
     fn narrow(register: Self::Register) -> Self;
@@ -324,7 +327,36 @@ fn read_lanes<E: Element, const N: usize>(registers: &mut Registers, mask: &Mask
 fn store_lanes(context: &mut Context, registers: &Registers, mask: &Mask, inst: &Inst, pc: u32) -> Outcome {
     let size = usize::from(inst.bytes * inst.n);
     let hosts = lane_hosts(context, registers, mask, inst, pc, size, true)?;
+    if context.global_checks.is_some() {
+        by_shape!(check_conflicts, inst, (registers, mask, inst, &hosts))?;
+    }
     by_shape!(write_lanes, inst, (registers, mask, inst, &hosts));
+    Ok(())
+}
+
+/// Which of several lanes that store to one address wins is not defined (#data-movement-and-conversion-instructions-st).
+fn check_conflicts<E: Element, const N: usize>(
+    registers: &Registers,
+    mask: &Mask,
+    inst: &Inst,
+    hosts: &[u64; 32],
+) -> Outcome {
+    let lanes = || (0..32).filter(|lane| mask.bits >> lane & 1 == 1);
+    if lanes().map(|lane| hosts[lane]).is_sorted_by(|a, b| a < b) {
+        return Ok(());
+    }
+    let mut first_at = HashMap::new();
+    for lane in lanes() {
+        let first = *first_at.entry(hosts[lane]).or_insert(lane);
+        let value = |lane, slot| E::narrow(E::Register::get(E::Register::plane(registers, slot), lane));
+        if inst.d[..N].iter().any(|&slot| value(lane, slot) != value(first, slot)) {
+            let address = registers.doubles[usize::from(inst.s[0])].0[lane].wrapping_add(inst.imm as i64 as u64);
+            let kind = FaultKind::ConflictingStores;
+            let mut trouble = Trouble::access(kind, lane, "global", true, address, size_of::<E>() * N);
+            trouble.note = format!("lane {first} of the warp stores another value there");
+            return Err(trouble);
+        }
+    }
     Ok(())
 }
 
@@ -353,6 +385,7 @@ pub fn lane_hosts(
 ) -> Result<[u64; 32], Box<Trouble>> {
     let mut hosts = [0; 32];
     let mut addresses = [0; 32];
+    context.n_polls += u64::from(inst.flags & flag::STRONG != 0 || matches!(inst.op, Op::AtomGlobal | Op::AtomGeneric));
     for lane in (0..32).filter(|lane| mask.bits >> lane & 1 == 1) {
         let address = registers.doubles[usize::from(inst.s[0])].0[lane].wrapping_add(inst.imm as i64 as u64);
         if !address.is_multiple_of(size as u64) {

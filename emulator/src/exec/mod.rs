@@ -20,3 +20,8 @@ pub mod trouble;
 pub mod bits;
 pub mod half;
 pub mod fp;
+pub mod exact;
+pub mod modified;
+pub mod approx;
+pub mod printf;
+pub mod system_call;

@@ -111,6 +111,11 @@ impl Context<'_> {
         if let Some(meter) = &mut self.meter {
             meter.shared(self.at, touch);
         }
+        if let Some(checks) = &mut self.global_checks
+            && (touch.is_strong || touch.kind == Kind::Atomic)
+        {
+            checks.signal_through_shared(self.at);
+        }
         match &mut self.shared_checks {
             Some(checks) => checks.touch(self.at, touch),
             None => Ok(()),

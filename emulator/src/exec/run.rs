@@ -10,7 +10,7 @@ use super::{
     lane::Lane,
     local,
     observe::{At, Event},
-    shared,
+    shared, system_call,
     trouble::{Outcome, Trouble},
     warp::Warp,
     warp_ops,
@@ -23,6 +23,9 @@ use crate::{
     perf::meter::Meter,
 };
 use std::time::Instant;
+
+/// Instructions that a strong access counts for in a warp's turn: it may be waiting for another warp to have its own.
+const POLL_FUEL: u64 = 1 << 12;
 
 /// What the warps of one worker share while they run.
 pub struct Context<'a> {
@@ -45,9 +48,13 @@ pub struct Context<'a> {
     pub global_checks: Option<Box<GlobalChecks>>,
     /// Of the CTA that runs now.
     pub shared_checks: Option<Box<SharedChecks>>,
+    /// Strong accesses to global memory since the warp's turn began.
+    pub n_polls: u64,
     pub n_warp_instructions: u64,
     pub n_lane_instructions: u64,
     pub started: Instant,
+    /// What `vprintf` wrote and nobody took yet.
+    pub printed: Vec<u8>,
 }
 
 impl<'a> Context<'a> {
@@ -66,9 +73,11 @@ impl<'a> Context<'a> {
             meter: None,
             global_checks: None,
             shared_checks: None,
+            n_polls: 0,
             n_warp_instructions: 0,
             n_lane_instructions: 0,
             started: Instant::now(),
+            printed: Vec::new(),
         }
     }
 
@@ -118,8 +127,9 @@ pub fn run(context: &mut Context, warp: &mut Warp, fuel: u64) -> Stop {
     let (program, engine) = (context.program, context.engine);
     context.at.warp = warp.index;
     let (mut n_instructions, mut n_lane_instructions) = (0, 0);
+    context.n_polls = 0;
     let stop = loop {
-        if n_instructions >= fuel {
+        if n_instructions + context.n_polls * POLL_FUEL >= fuel {
             break Stop::Yield;
         }
         let pc = warp.pc as usize;
@@ -304,10 +314,20 @@ fn rare_flow(context: &mut Context, warp: &mut Warp, inst: &Inst, all: u32) -> F
             warp.mask.set(all);
             if control::exit(warp, active) { Flow::Jumped } else { Flow::Stop(Stop::Done) }
         }
+        Op::CheckWritten => {
+            let unwritten = active & !warp.registers.preds[usize::from(inst.s[0])];
+            if unwritten == 0 {
+                return Flow::Next;
+            }
+            let lane = unwritten.trailing_zeros() as usize;
+            Flow::Stop(Stop::Trouble(Trouble::because(FaultKind::UninitRegister, lane, "")))
+        }
         Op::Trap => {
             let lane = active.trailing_zeros() as usize;
             Flow::Stop(Stop::Trouble(Trouble::because(FaultKind::Trap, lane, "")))
         }
+        Op::Printf => system_call::printf(context, warp, inst).into(),
+        Op::AssertFail => system_call::assert_fail(context, warp, inst).into(),
         Op::ReadClock | Op::ReadClock64 | Op::ReadGlobalTimer => {
             let now = context.started.elapsed().as_nanos() as u64;
             match inst.op {

@@ -28,6 +28,8 @@ struct Modifiers<'a> {
     bytes: u8,
     is_signed: bool,
     is_strong: bool,
+    is_acquire: bool,
+    is_release: bool,
     is_non_coherent: bool,
     /// `add`, `cas`, ... of an atomic.
     operation: Option<&'a str>,
@@ -57,11 +59,15 @@ fn modifiers(opcode: &str) -> Result<Modifiers<'_>, Refusal> {
         bytes: 0,
         is_signed: false,
         is_strong: false,
+        is_acquire: false,
+        is_release: false,
         is_non_coherent: false,
         operation: None,
         ty: "",
     };
     for part in opcode.split('.').skip(1) {
+        modifiers.is_acquire |= matches!(part, "acquire" | "acq_rel");
+        modifiers.is_release |= matches!(part, "release" | "acq_rel");
         match part {
             "global" | "const" => modifiers.space = Space::Global,
             "shared" | "shared::cta" => modifiers.space = Space::Shared,
@@ -208,8 +214,15 @@ fn store(translator: &mut Translator, modifiers: &Modifiers, at: &Operand, src: 
 }
 
 fn access_flags(modifiers: &Modifiers) -> u8 {
-    let strong = if modifiers.is_strong { flag::STRONG } else { 0 };
-    strong | if modifiers.is_non_coherent { flag::NON_COHERENT } else { 0 }
+    [
+        (modifiers.is_strong, flag::STRONG),
+        (modifiers.is_acquire, flag::ACQUIRE),
+        (modifiers.is_release, flag::RELEASE),
+        (modifiers.is_non_coherent, flag::NON_COHERENT),
+    ]
+    .into_iter()
+    .filter(|(is_set, _)| *is_set)
+    .fold(0, |flags, (_, flag)| flags | flag)
 }
 
 fn atomic(
@@ -247,7 +260,7 @@ fn atomic(
     let bytes = modifiers.bytes;
     let micro = translator.emit(op, [], src);
     micro.dst = result.into_iter().collect();
-    micro.flags = if result.is_none() { flag::NO_RESULT } else { 0 };
+    micro.flags = access_flags(modifiers) | if result.is_none() { flag::NO_RESULT } else { 0 };
     (micro.imm, micro.n, micro.bytes, micro.kind) = (imm, 1, bytes, kind as u8);
     Ok(())
 }

@@ -43,6 +43,12 @@ pub mod flag {
     pub const HAS_COUNT: u8 = 16;
     /// `ld.param` with a register in the address.
     pub const INDEXED: u8 = 32;
+    /// `.acquire` of a load or atomic on global, shared or generic memory.
+    pub const ACQUIRE: u8 = 16;
+    /// `.release` of a store or atomic on such memory.
+    pub const RELEASE: u8 = 32;
+    /// A fence among the threads of its CTA.
+    pub const NARROW: u8 = 16;
     /// `ld.global.nc`.
     pub const NON_COHERENT: u8 = 64;
 }
@@ -166,6 +172,14 @@ pub struct Program {
 }
 
 impl Program {
+    /// The size of the smallest access to global memory, up to a word: the unit in which races are found.
+    pub fn global_unit_bytes(&self) -> u32 {
+        use Op::{AtomGeneric, AtomGlobal, LdGeneric, LdGlobal, StGeneric, StGlobal};
+        let is_global =
+            |inst: &&Inst| matches!(inst.op, LdGlobal | StGlobal | LdGeneric | StGeneric | AtomGlobal | AtomGeneric);
+        self.code.iter().filter(is_global).map(|it| u32::from(it.bytes)).min().unwrap_or(4).min(4)
+    }
+
     /// The size of the smallest access to shared memory, up to a word: the unit in which its state is tracked.
     pub fn shared_unit_bytes(&self) -> u32 {
         let is_shared = |inst: &&Inst| {

@@ -30,13 +30,13 @@ pub fn class_index(class: Class) -> usize {
 }
 
 /// Registers that an operation reads.
-fn reads(op: &Micro) -> impl Iterator<Item = Reg> {
+pub fn reads(op: &Micro) -> impl Iterator<Item = Reg> {
     let stored: &[Reg] = if is_store(op.op) { &op.dst } else { &[] };
     op.src.iter().copied().chain(stored.iter().copied()).chain(op.guard.map(|(reg, _)| reg))
 }
 
 /// Registers that an operation writes.
-fn writes(op: &Micro) -> &[Reg] {
+pub fn writes(op: &Micro) -> &[Reg] {
     if is_store(op.op) { &[] } else { &op.dst }
 }
 
@@ -105,6 +105,23 @@ fn live_intervals(draft: &Draft) -> Vec<Option<(usize, usize)>> {
         }
     }
     intervals
+}
+
+/// Registers that some path reads before it writes them.
+pub fn live_at_entry(draft: &Draft) -> Vec<Reg> {
+    let blocks = blocks(draft);
+    let Some(first) = blocks.first() else { return Vec::new() };
+    let mut live = live_out(draft, &blocks).swap_remove(0);
+    for op in draft.ops[first.clone()].iter().rev() {
+        if op.guard.is_none() {
+            writes(op).iter().for_each(|reg| live.remove(reg.0 as usize));
+        }
+        reads(op).for_each(|reg| live.insert(reg.0 as usize));
+    }
+    let mut registers = Vec::new();
+    live.for_each(|reg| registers.push(Reg(reg as u32)));
+    registers.retain(|reg| draft.content(*reg) == Content::Variable);
+    registers
 }
 
 /// The basic blocks as ranges of operations, in order.

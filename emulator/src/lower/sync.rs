@@ -29,7 +29,11 @@ pub fn translate(translator: &mut Translator, opcode: &str, operands: &[Operand]
             Ok(())
         }
         ["bar" | "barrier", ..] => barrier(translator, &parts, operands),
-        ["membar", ..] | ["fence", ..] => translator.emit_plain(Op::Membar),
+        ["membar" | "fence", ref modifiers @ ..] => {
+            let is_narrow = modifiers.contains(&"cta");
+            translator.emit(Op::Membar, [], []).flags = if is_narrow { flag::NARROW } else { 0 };
+            Ok(())
+        }
         _ => Err("is not supported".into()),
     }
 }

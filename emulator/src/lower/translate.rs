@@ -1,6 +1,9 @@
 //! One function of the PTX tree to a draft: opcodes become operations, operands become registers ([`operands`]).
 
 mod operands;
+mod carry;
+mod compare;
+mod vector;
 
 use super::{
     layout::{self, Layout},
@@ -10,8 +13,8 @@ use super::{
     sync,
 };
 use crate::{
-    exec::generic,
-    isa::{self, Class, Form, LaneType, Op},
+    exec::{approx, generic},
+    isa::{self, Class, Form, LaneType, Op, modifiers::Modifiers},
     ptx::ast::{Function, Instruction, Module, Operand, RegisterKind, Symbol},
 };
 use std::collections::HashMap;
@@ -31,6 +34,8 @@ pub struct Translator<'a> {
     registers: Vec<Reg>,
     constants: HashMap<(Class, u64), Reg>,
     specials: HashMap<Special, Reg>,
+    /// Where `add.cc` leaves its carry (PTX ISA: the condition code register), once one does.
+    carry: Option<Reg>,
     /// Guard, line and source of the instruction at hand.
     template: Option<Micro>,
 }
@@ -58,7 +63,8 @@ impl<'a> Translator<'a> {
             })
             .collect();
         let (constants, specials) = (HashMap::new(), HashMap::new());
-        Translator { module, layout, addresses, index, draft, registers, constants, specials, template: None }
+        let (carry, template) = (None, None);
+        Translator { module, layout, addresses, index, draft, registers, constants, specials, carry, template }
     }
 
     pub fn function(&self) -> &'a Function {
@@ -94,10 +100,12 @@ impl<'a> Translator<'a> {
         if let Some(form) = isa::find(opcode)
             && !operands.iter().any(|it| matches!(it, Operand::Vector(_) | Operand::Pair(..)))
         {
-            return self.arithmetic(form, operands);
+            return self.arithmetic(form, opcode, operands);
         }
         match opcode.split('.').next().unwrap_or_default() {
             "mov" => self.pack_or_unpack(opcode, operands),
+            "add" | "addc" | "sub" | "subc" | "mad" | "madc" => self.with_carry(opcode, operands),
+            "lop3" => self.lop3(opcode, operands),
             "setp" => self.setp(opcode, operands),
             "set" => self.set(opcode, operands),
             "cvta" => self.cvta(opcode, operands),
@@ -120,129 +128,43 @@ impl<'a> Translator<'a> {
     }
 
     /// A line of the arithmetic table.
-    fn arithmetic(&mut self, form: &Form, operands: &[Operand]) -> Result<(), Refusal> {
+    fn arithmetic(&mut self, form: &Form, opcode: &str, operands: &[Operand]) -> Result<(), Refusal> {
         let [dst, sources @ ..] = operands else { return Err("has no operands".into()) };
         if sources.len() != form.operands.len() {
             return Err(format!("needs {} operands after the result", form.operands.len()));
         }
         if matches!(form.op, Op::MovB32 | Op::MovB64)
-            && let Some(op) = self.clock(&sources[0])
+            && let Operand::Special(name) = &sources[0]
+            && let Some((read, part)) = clock(name)
         {
-            let dst = self.destination(dst, form.result.class())?;
-            self.emit(op, [dst], []);
-            return Ok(());
+            return self.read_clock(dst, form.result.class(), read, part);
         }
-        let src =
+        let mut src =
             sources.iter().zip(form.operands).map(|(it, &ty)| self.source(it, ty)).collect::<Result<Vec<_>, _>>()?;
         let dst = self.destination(dst, form.result.class())?;
-        self.emit(form.op, [dst], src);
+        let noisy = if approx::is_perturbed() { noisy(opcode) } else { None };
+        let (op, with) = noisy.unwrap_or((form.op, Modifiers::of(opcode)));
+        src.resize(isa::form(op).operands.len(), src[0]);
+        self.emit(op, [dst], src).imm = with.0;
         Ok(())
     }
 
-    /// A special register that changes while the kernel runs.
-    fn clock(&self, operand: &Operand) -> Option<Op> {
-        let Operand::Special(name) = operand else { return None };
-        match name.as_str() {
-            "%clock" => Some(Op::ReadClock),
-            "%clock64" => Some(Op::ReadClock64),
-            "%globaltimer" => Some(Op::ReadGlobalTimer),
-            _ => None,
-        }
-    }
-
-    /// `mov.b64 {lo, hi}, a` and `mov.b64 d, {lo, hi}`.
-    fn pack_or_unpack(&mut self, opcode: &str, operands: &[Operand]) -> Result<(), Refusal> {
-        let (pack, low, high, whole, part) = match opcode {
-            "mov.b64" => (Op::PackB64, Op::LowB32, Op::HighB32, LaneType::U64, LaneType::U32),
-            "mov.b32" => (Op::PackB32, Op::LowB16, Op::HighB16, LaneType::U32, LaneType::U16),
-            "mov.b16" => (Op::PackB16, Op::MovB32, Op::MovB32, LaneType::U16, LaneType::U8),
-            _ => return Err("is not supported".into()),
-        };
-        match operands {
-            [dst, Operand::Vector(parts)] if parts.len() == 2 => {
-                let src = [self.source(&parts[0], part)?, self.source(&parts[1], part)?];
-                let dst = self.destination(dst, whole.class())?;
-                self.emit(pack, [dst], src);
+    /// A special register that changes while the kernel runs, or a part of it.
+    fn read_clock(&mut self, dst: &Operand, class: Class, read: Op, part: Option<Op>) -> Result<(), Refusal> {
+        let dst = self.destination(dst, class)?;
+        let read_class = if read == Op::ReadClock { Class::Word } else { Class::Double };
+        let value = self.temporary(read_class);
+        self.emit(read, [value], []);
+        let value = match part {
+            Some(part) => {
+                let word = self.temporary(Class::Word);
+                self.emit(part, [word], [value]);
+                word
             }
-            [Operand::Vector(parts), src] if parts.len() == 2 && part != LaneType::U8 => {
-                let src = self.source(src, whole)?;
-                for (dst, op) in parts.iter().zip([low, high]).filter(|(it, _)| **it != Operand::Sink) {
-                    let dst = self.destination(dst, part.class())?;
-                    self.emit(op, [dst], [src]);
-                }
-            }
-            _ => return Err("is supported with vectors of two only".into()),
-        }
-        Ok(())
-    }
-
-    /// `setp` with two results, or combined with a third predicate.
-    fn setp(&mut self, opcode: &str, operands: &[Operand]) -> Result<(), Refusal> {
-        let (plain, combine) = without_combination(opcode);
-        let [results, a, b, rest @ ..] = operands else { return Err("has too few operands".into()) };
-        let truth = self.comparison(&plain, a, b)?;
-        let other = match (combine, rest) {
-            (Some(op), [c]) => Some((op, self.source(c, LaneType::Bool)?)),
-            (None, []) => None,
-            _ => return Err("has operands that don't fit".into()),
+            None => value,
         };
-        let (p, q) = match results {
-            Operand::Pair(p, q) => (&**p, Some(&**q)),
-            p => (p, None),
-        };
-        self.set_predicate(p, truth, other)?;
-        if let Some(q) = q.filter(|it| **it != Operand::Sink) {
-            let opposite = self.temporary(Class::Pred);
-            self.emit(Op::NotPred, [opposite], [truth]);
-            self.set_predicate(q, opposite, other)?;
-        }
-        Ok(())
-    }
-
-    fn comparison(&mut self, plain: &str, a: &Operand, b: &Operand) -> Result<Reg, Refusal> {
-        let form = isa::find(plain).ok_or("is not supported")?;
-        let src = [self.source(a, form.operands[0])?, self.source(b, form.operands[1])?];
-        let truth = self.temporary(Class::Pred);
-        self.emit(form.op, [truth], src);
-        Ok(truth)
-    }
-
-    fn set_predicate(&mut self, dst: &Operand, truth: Reg, other: Option<(Op, Reg)>) -> Result<(), Refusal> {
-        let dst = self.destination(dst, Class::Pred)?;
-        match other {
-            Some((op, c)) => self.emit(op, [dst], [truth, c]),
-            None => self.emit(Op::MovPred, [dst], [truth]),
-        };
-        Ok(())
-    }
-
-    /// `set.CmpOp.dtype.stype`: all ones or 1.0 where it holds.
-    fn set(&mut self, opcode: &str, operands: &[Operand]) -> Result<(), Refusal> {
-        let (plain, combine) = without_combination(opcode);
-        let parts: Vec<&str> = plain.split('.').collect();
-        let (Some(&stype), Some(&dtype)) = (parts.last(), parts.iter().rev().nth(1)) else {
-            return Err("is not supported".into());
-        };
-        let setp = format!("setp.{}.{stype}", parts[1..parts.len() - 2].join("."));
-        let [dst, a, b, rest @ ..] = operands else { return Err("has too few operands".into()) };
-        let mut truth = self.comparison(&setp, a, b)?;
-        if let (Some(op), [c]) = (combine, rest) {
-            let c = self.source(c, LaneType::Bool)?;
-            let both = self.temporary(Class::Pred);
-            self.emit(op, [both], [truth, c]);
-            truth = both;
-        }
-        let yes = match dtype {
-            "u32" | "s32" => u64::from(u32::MAX),
-            "f32" => u64::from(1f32.to_bits()),
-            "u16" | "s16" => u64::from(u16::MAX),
-            "f16" => 0x3c00,
-            "bf16" => 0x3f80,
-            _ => return Err("is not supported".into()),
-        };
-        let src = [self.constant(Class::Word, yes), self.constant(Class::Word, 0), truth];
-        let dst = self.destination(dst, Class::Word)?;
-        self.emit(Op::SelB32, [dst], src);
+        let value = self.converted(value, class);
+        self.emit(if class == Class::Word { Op::MovB32 } else { Op::MovB64 }, [dst], [value]);
         Ok(())
     }
 
@@ -300,8 +222,12 @@ impl<'a> Translator<'a> {
             }
         }
         let name = name.ok_or("is not supported")?;
-        if name == "__assertfail" {
-            return self.emit_plain(Op::Trap);
+        match (name.as_str(), arguments, results) {
+            ("__assertfail", arguments, []) => {
+                return self.system_call(Op::AssertFail, arguments, &[8, 8, 4, 8, 8], None);
+            }
+            ("vprintf", arguments, [result]) => return self.system_call(Op::Printf, arguments, &[8, 8], Some(result)),
+            _ => {}
         }
         let callee =
             layout::callee(self.module, name).ok_or_else(|| format!("calls {name}, which is not supported"))?;
@@ -319,6 +245,38 @@ impl<'a> Translator<'a> {
             let to = self.frame_offset(result)?;
             memory::copy_in_frame(self, self.layout.result(callee, i), to, function.returns[i].bytes);
         }
+        Ok(())
+    }
+
+    /// A function that the interpreter does itself: its arguments become operands, all but a fifth.
+    fn system_call(
+        &mut self,
+        op: Op,
+        arguments: &[Operand],
+        bytes: &[u8],
+        result: Option<&Operand>,
+    ) -> Result<(), Refusal> {
+        if arguments.len() != bytes.len() {
+            return Err(format!("needs {} arguments", bytes.len()));
+        }
+        let zero = self.constant(Class::Double, 0);
+        let mut src = Vec::new();
+        for (argument, &bytes) in arguments.iter().zip(bytes).take(4) {
+            let from = self.frame_offset(argument)?;
+            let value = self.temporary(if bytes == 8 { Class::Double } else { Class::Word });
+            let micro = self.emit(Op::LdLocal, [value], [zero]);
+            (micro.imm, micro.n, micro.bytes) = (from as i32, 1, bytes);
+            src.push(value);
+        }
+        let Some(result) = result else {
+            self.emit(op, [], src);
+            return Ok(());
+        };
+        let to = self.frame_offset(result)?;
+        let value = self.temporary(Class::Word);
+        self.emit(op, [value], src);
+        let micro = self.emit(Op::StLocal, [value], [zero]);
+        (micro.imm, micro.n, micro.bytes) = (to as i32, 1, 4);
         Ok(())
     }
 
@@ -361,14 +319,28 @@ fn blank() -> Micro {
     }
 }
 
-/// `setp.lt.and.f32` to (`setp.lt.f32`, and).
-fn without_combination(opcode: &str) -> (String, Option<Op>) {
-    for (name, op) in [(".and", Op::AndPred), (".or", Op::OrPred), (".xor", Op::XorPred)] {
-        if let Some((head, tail)) = opcode.split_once(name)
-            && tail.starts_with('.')
-        {
-            return (format!("{head}{tail}"), Some(op));
-        }
-    }
-    (opcode.to_owned(), None)
+/// How to read a special register that changes while a kernel runs, and which part of that is wanted.
+fn clock(name: &str) -> Option<(Op, Option<Op>)> {
+    Some(match name {
+        "%clock" => (Op::ReadClock, None),
+        "%clock64" => (Op::ReadClock64, None),
+        "%clock_hi" => (Op::ReadClock64, Some(Op::HighB32)),
+        "%globaltimer" => (Op::ReadGlobalTimer, None),
+        "%globaltimer_lo" => (Op::ReadGlobalTimer, Some(Op::LowB32)),
+        "%globaltimer_hi" => (Op::ReadGlobalTimer, Some(Op::HighB32)),
+        _ => return None,
+    })
+}
+
+/// The line that computes an `.approx` instruction with errors: see `exec::approx`.
+fn noisy(opcode: &str) -> Option<(Op, Modifiers)> {
+    let op = match opcode.rsplit('.').next()? {
+        "f32" => Op::NoisyF32,
+        "f16" => Op::NoisyF16,
+        "f16x2" => Op::NoisyF16x2,
+        "bf16" => Op::NoisyBf16,
+        "bf16x2" => Op::NoisyBf16x2,
+        _ => return None,
+    };
+    Some((op, approx::noisy(opcode)?))
 }

@@ -1,6 +1,6 @@
 //! One CTA: its warps take turns on one host thread, and meet at barriers.
 
-use super::Shape;
+use super::{Shape, turns::Turns};
 use crate::{
     check::{fault::FaultKind, shared::SharedChecks},
     exec::{
@@ -14,10 +14,6 @@ use crate::{
     lower::{Kernel, program::Reduction},
 };
 
-/// Instructions that a warp runs before the next has its turn: a warp may wait for another through memory.
-const WARP_FUEL: u64 = 1 << 18;
-/// Turns that a CTA runs before another has its own, for grids whose CTAs wait for each other.
-const CTA_TURNS: u32 = 64;
 /// The barriers of a CTA (#parallel-synchronization-and-communication-instructions-bar).
 const N_BARRIERS: usize = 16;
 
@@ -103,22 +99,29 @@ impl Cta {
     }
 
     /// Runs until the CTA ends, does wrong, or had its turns.
-    pub fn run(&mut self, context: &mut Context) -> Progress {
+    pub fn run(&mut self, context: &mut Context, turns: &mut Turns) -> Progress {
         self.swap_in(context);
-        let progress = self.run_warps(context);
+        let progress = self.run_warps(context, turns);
         self.swap_out(context);
         progress
     }
 
-    fn run_warps(&mut self, context: &mut Context) -> Progress {
-        for _ in 0..CTA_TURNS {
+    fn run_warps(&mut self, context: &mut Context, turns: &mut Turns) -> Progress {
+        for _ in 0..turns.n_turns() {
             let mut any_ran = false;
-            for warp in 0..self.warps.len() {
+            for warp in turns.warps(self.warps.len()) {
                 if self.status[warp] != Status::Ready {
                     continue;
                 }
                 any_ran = true;
-                let outcome = match run::run(context, &mut self.warps[warp], WARP_FUEL) {
+                let fuel = turns.fuel();
+                if fuel == 0 {
+                    return self.step_limit(warp);
+                }
+                let n_before = context.n_warp_instructions;
+                let stop = run::run(context, &mut self.warps[warp], fuel);
+                turns.spend(context.n_warp_instructions - n_before);
+                let outcome = match stop {
                     Stop::Yield => Ok(()),
                     Stop::Barrier(arrival) => self.arrive(context, warp, arrival),
                     Stop::Done => {
@@ -211,6 +214,22 @@ impl Cta {
             }
         }
         context.observe(Event::Complete { id, arrived: barrier.arrived, waiting });
+    }
+
+    /// The launch has run all it may, when this warp was to go on.
+    fn step_limit(&self, warp: usize) -> Progress {
+        let Warp { pc, mask, .. } = &self.warps[warp];
+        let lane = mask.bits.trailing_zeros() as usize & 31;
+        Progress::Trouble(warp as u32, *pc, Trouble::because(FaultKind::StepLimit, lane, ""))
+    }
+
+    /// The warps that have not ended, and the instructions they are at.
+    pub fn unfinished(&self) -> impl Iterator<Item = (u32, u32)> {
+        self.status.iter().zip(&self.warps).filter_map(|(status, warp)| match status {
+            Status::Ready => Some((warp.index, warp.pc)),
+            Status::Waiting { pc, .. } => Some((warp.index, *pc)),
+            Status::Done => None,
+        })
     }
 
     /// Every warp waits at a barrier that will not complete.

@@ -1,7 +1,13 @@
 //! Graphs: what was captured happens at each launch, in order.
 
 use crate::{capture::begin, common::*, kernel::*};
-use cuda_emulator::driver::{Handle, copy::*, event::*, graph::*, stream::*, work::NodeId};
+use cuda_emulator::driver::{
+    Handle,
+    copy::*,
+    event::*,
+    graph::{model::NodeId, params::KernelNodeParams, *},
+    stream::*,
+};
 use std::{
     mem::MaybeUninit,
     ptr,

@@ -63,7 +63,10 @@ impl Translator<'_> {
                 opposite
             }
             Operand::Special(name) if name == "WARP_SZ" => self.constant(class, 32),
-            Operand::Special(name) => self.special(name)?,
+            Operand::Special(name) => match fixed(name) {
+                Some(value) => return self.source(&Operand::Integer(value), ty),
+                None => self.special(name)?,
+            },
             Operand::Integer(value) if class == Class::Pred => {
                 let (value, truth) = (self.constant(Class::Word, u64::from(*value != 0)), self.temporary(Class::Pred));
                 let zero = self.constant(Class::Word, 0);
@@ -116,14 +119,27 @@ impl Translator<'_> {
     }
 }
 
+/// Special registers that are the same in every kernel: launches have no explicit clusters, no environment for `%envreg`,
+/// no performance monitors and no device graph.
+fn fixed(name: &str) -> Option<i64> {
+    match name {
+        "%cluster_nctaid.x" | "%cluster_nctaid.y" | "%cluster_nctaid.z" | "%cluster_nctarank" => Some(1),
+        "%cluster_ctaid.x" | "%cluster_ctaid.y" | "%cluster_ctaid.z" | "%cluster_ctarank" => Some(0),
+        "%is_explicit_cluster" | "%current_graph_exec" => Some(0),
+        _ if name.starts_with("%envreg") || name.starts_with("%pm") => Some(0),
+        _ => None,
+    }
+}
+
 fn special(name: &str) -> Option<Special> {
     if let Some((base, axis)) = name.rsplit_once('.') {
         let axis = ["x", "y", "z"].iter().position(|it| *it == axis)?;
         return match base {
             "%tid" => Some(Special::Tid(axis)),
             "%ntid" => Some(Special::Ntid(axis)),
-            "%ctaid" => Some(Special::Ctaid(axis)),
-            "%nctaid" => Some(Special::Nctaid(axis)),
+            // Every cluster is one CTA.
+            "%ctaid" | "%clusterid" => Some(Special::Ctaid(axis)),
+            "%nctaid" | "%nclusterid" => Some(Special::Nctaid(axis)),
             _ => None,
         };
     }
@@ -140,7 +156,7 @@ fn special(name: &str) -> Option<Special> {
         "%lanemask_gt" => Special::LaneMaskGt,
         "%lanemask_ge" => Special::LaneMaskGe,
         "%dynamic_smem_size" => Special::DynamicSharedBytes,
-        "%total_smem_size" => Special::TotalSharedBytes,
+        "%total_smem_size" | "%aggr_smem_size" => Special::TotalSharedBytes,
         _ => return None,
     })
 }
