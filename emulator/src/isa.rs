@@ -97,10 +97,16 @@ macro_rules! structural { ($with:ident { $($table:tt)* }) => { $with! { { $($tab
     AtomGlobal AtomShared AtomGeneric
     // #data-movement-and-conversion-instructions-shfl-sync, -vote-sync, -match-sync, -redux-sync, -activemask
     ShflUp ShflDown ShflBfly ShflIdx VoteAll VoteAny VoteUni VoteBallot MatchAny MatchAll Redux ActiveMask
+    // #parallel-synchronization-and-communication-instructions-elect-sync
+    Elect
     // #parallel-synchronization-and-communication-instructions-bar, -bar-warp-sync, -membar
     BarSync BarArrive BarRed BarWarpSync Membar
-    // #control-flow-instructions-bra, -call, -ret, -exit; #miscellaneous-instructions-trap, -nanosleep
-    Bra Call Ret Exit Trap Nop
+    // #warp-level-matrix-instructions-mma, -ldmatrix, -stmatrix, -movmatrix
+    Mma LdMatrix StMatrix MovMatrix
+    // #data-movement-and-conversion-instructions-cp-async, -cp-async-commit-group, -cp-async-wait-group
+    CpAsync CpAsyncCommit CpAsyncWait
+    // #control-flow-instructions-bra, -brx-idx, -call, -ret, -exit; #miscellaneous-instructions-trap, -nanosleep
+    Bra BraIndexed Call Ret Exit Trap Nop
     // the system calls that device code makes, vprintf and __assertfail
     Printf AssertFail
     // special registers that change while a kernel runs: #special-registers-clock, -clock64, -globaltimer

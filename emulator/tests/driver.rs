@@ -35,5 +35,17 @@ mod grid;
 mod counters;
 #[path = "driver/fault.rs"]
 mod fault;
+#[path = "driver/matrix.rs"]
+mod matrix;
+#[path = "driver/async_copy.rs"]
+mod async_copy;
+#[path = "driver/atomic.rs"]
+mod atomic;
+#[path = "driver/indirect.rs"]
+mod indirect;
+#[path = "driver/hopper.rs"]
+mod hopper;
+#[path = "driver/compiled.rs"]
+mod compiled;
 #[path = "driver/environment.rs"]
 mod environment;

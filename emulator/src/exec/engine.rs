@@ -12,6 +12,7 @@ use super::{
     fp, global,
     half::{self, Bf16, F16},
     lane::{Lane, Mask, Registers},
+    mma,
     run::Context,
     shared,
     trouble::Outcome,
@@ -46,6 +47,7 @@ pub struct Engine {
     pub load_shared: Memory,
     pub store_shared: Memory,
     pub shuffle: Memory,
+    pub multiply: Memory,
 }
 
 impl Engine {
@@ -54,7 +56,9 @@ impl Engine {
         static BEST: LazyLock<&'static Engine> = LazyLock::new(|| {
             #[cfg(target_arch = "x86_64")]
             {
-                let has_avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+                let has_avx2 = is_x86_feature_detected!("avx2")
+                    && is_x86_feature_detected!("fma")
+                    && is_x86_feature_detected!("f16c");
                 let has_avx512 = is_x86_feature_detected!("avx512f")
                     && is_x86_feature_detected!("avx512bw")
                     && is_x86_feature_detected!("avx512vl")
@@ -125,9 +129,9 @@ const fn with_rare(common: &[Arithmetic]) -> [Arithmetic; FORMS.len()] {
     all
 }
 
-/// A module with the engine for one set of CPU features.
+/// A module with the engine for one set of CPU features; `$matrix` is the module of `mma` with products for it.
 macro_rules! engine {
-    ($module:ident, $features:tt) => {
+    ($module:ident, $features:tt, $matrix:ident) => {
         // The unordered comparisons are true on NaN: `!(a >= b)` is not `a < b`.
         #[allow(unused_variables, clippy::neg_cmp_op_on_partial_ord)]
         mod $module {
@@ -164,14 +168,33 @@ macro_rules! engine {
                 }
             }
 
-            pub static ENGINE: Engine =
-                Engine { arithmetic: &ARITHMETIC, load_global, store_global, load_shared, store_shared, shuffle };
+            with_features! { $features
+                fn multiply(context: &mut Context, warp: &mut Warp, inst: &Inst) -> Outcome {
+                    // SAFETY: the engine has the features of its products, which `Engine::best` checks.
+                    unsafe { mma::run(&mut warp.registers, inst, &context.program.operands, mma::$matrix::halves) };
+                    Ok(())
+                }
+            }
+
+            pub static ENGINE: Engine = Engine {
+                arithmetic: &ARITHMETIC,
+                load_global,
+                store_global,
+                load_shared,
+                store_shared,
+                shuffle,
+                multiply,
+            };
         }
     };
 }
 
-engine!(baseline, []);
+engine!(baseline, [], portable);
 #[cfg(target_arch = "x86_64")]
-engine!(avx2, [target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt")]);
+engine!(avx2, [target_feature(enable = "avx2,fma,f16c,bmi1,bmi2,lzcnt,popcnt")], avx2);
 #[cfg(target_arch = "x86_64")]
-engine!(avx512, [target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,bmi1,bmi2,lzcnt,popcnt")]);
+engine!(
+    avx512,
+    [target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,bmi1,bmi2,lzcnt,popcnt")],
+    avx512
+);

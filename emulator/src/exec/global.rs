@@ -8,6 +8,7 @@
 #![allow(unsafe_code)]
 
 use super::{
+    conflict,
     lane::{Lane, Mask, Registers, planes},
     observe::{Kind, Places, Touch},
     run::Context,
@@ -19,10 +20,7 @@ use crate::{
     lower::program::{Inst, flag},
     mem::region::Region,
 };
-use std::{
-    collections::HashMap,
-    sync::atomic::{AtomicU32, AtomicU64, Ordering},
-};
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 /// An element in memory and the lane type that its register holds.
 pub trait Element: Copy + Default + PartialEq {
@@ -127,7 +125,7 @@ fn pattern(addresses: &[u64; 32], stride: u64) -> Pattern {
 
 /// The host address of `bytes` bytes at a device address, if they are all inside one live allocation.
 #[inline(always)]
-fn locate(context: &mut Context, pc: u32, address: u64, bytes: u64) -> Option<u64> {
+pub fn locate(context: &mut Context, pc: u32, address: u64, bytes: u64) -> Option<u64> {
     let Region { start, end, host, .. } = context.nearby[pc as usize];
     if address >= start && address < end && bytes <= end - address {
         return Some(host + (address - start));
@@ -328,35 +326,11 @@ fn store_lanes(context: &mut Context, registers: &Registers, mask: &Mask, inst: 
     let size = usize::from(inst.bytes * inst.n);
     let hosts = lane_hosts(context, registers, mask, inst, pc, size, true)?;
     if context.global_checks.is_some() {
-        by_shape!(check_conflicts, inst, (registers, mask, inst, &hosts))?;
+        let address =
+            |lane: usize| registers.doubles[usize::from(inst.s[0])].0[lane].wrapping_add(inst.imm as i64 as u64);
+        conflict::check(context.at, "global", registers, mask, inst, &std::array::from_fn(address))?;
     }
     by_shape!(write_lanes, inst, (registers, mask, inst, &hosts));
-    Ok(())
-}
-
-/// Which of several lanes that store to one address wins is not defined (#data-movement-and-conversion-instructions-st).
-fn check_conflicts<E: Element, const N: usize>(
-    registers: &Registers,
-    mask: &Mask,
-    inst: &Inst,
-    hosts: &[u64; 32],
-) -> Outcome {
-    let lanes = || (0..32).filter(|lane| mask.bits >> lane & 1 == 1);
-    if lanes().map(|lane| hosts[lane]).is_sorted_by(|a, b| a < b) {
-        return Ok(());
-    }
-    let mut first_at = HashMap::new();
-    for lane in lanes() {
-        let first = *first_at.entry(hosts[lane]).or_insert(lane);
-        let value = |lane, slot| E::narrow(E::Register::get(E::Register::plane(registers, slot), lane));
-        if inst.d[..N].iter().any(|&slot| value(lane, slot) != value(first, slot)) {
-            let address = registers.doubles[usize::from(inst.s[0])].0[lane].wrapping_add(inst.imm as i64 as u64);
-            let kind = FaultKind::ConflictingStores;
-            let mut trouble = Trouble::access(kind, lane, "global", true, address, size_of::<E>() * N);
-            trouble.note = format!("lane {first} of the warp stores another value there");
-            return Err(trouble);
-        }
-    }
     Ok(())
 }
 
@@ -410,13 +384,14 @@ pub fn lane_hosts(
 /// # Safety
 /// `from` is aligned and inside a live allocation.
 #[inline(always)]
-unsafe fn read_strong<E: Copy>(from: *const E) -> E {
+unsafe fn read_strong<E: Element>(from: *const E) -> E {
     // SAFETY: the caller's promise; an atomic of the same size has the same layout, and the copy is of that size.
     unsafe {
         match size_of::<E>() {
+            1 => std::mem::transmute_copy(&AtomicU8::from_ptr(from as *mut u8).load(Ordering::SeqCst)),
+            2 => std::mem::transmute_copy(&AtomicU16::from_ptr(from as *mut u16).load(Ordering::SeqCst)),
             4 => std::mem::transmute_copy(&AtomicU32::from_ptr(from as *mut u32).load(Ordering::SeqCst)),
-            8 => std::mem::transmute_copy(&AtomicU64::from_ptr(from as *mut u64).load(Ordering::SeqCst)),
-            _ => from.read_volatile(),
+            _ => std::mem::transmute_copy(&AtomicU64::from_ptr(from as *mut u64).load(Ordering::SeqCst)),
         }
     }
 }
@@ -426,13 +401,14 @@ unsafe fn read_strong<E: Copy>(from: *const E) -> E {
 /// # Safety
 /// `to` is aligned and inside a live allocation.
 #[inline(always)]
-unsafe fn write_strong<E: Copy>(to: *mut E, value: E) {
+unsafe fn write_strong<E: Element>(to: *mut E, value: E) {
     // SAFETY: the caller's promise; an atomic of the same size has the same layout, and the copy is of that size.
     unsafe {
         match size_of::<E>() {
+            1 => AtomicU8::from_ptr(to as *mut u8).store(std::mem::transmute_copy(&value), Ordering::SeqCst),
+            2 => AtomicU16::from_ptr(to as *mut u16).store(std::mem::transmute_copy(&value), Ordering::SeqCst),
             4 => AtomicU32::from_ptr(to as *mut u32).store(std::mem::transmute_copy(&value), Ordering::SeqCst),
-            8 => AtomicU64::from_ptr(to as *mut u64).store(std::mem::transmute_copy(&value), Ordering::SeqCst),
-            _ => to.write_volatile(value),
+            _ => AtomicU64::from_ptr(to as *mut u64).store(std::mem::transmute_copy(&value), Ordering::SeqCst),
         }
     }
 }

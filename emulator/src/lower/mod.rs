@@ -6,7 +6,12 @@
 pub mod program;
 mod translate;
 mod memory;
+mod address;
+mod indirect;
 mod sync;
+mod tensor;
+mod atomic;
+mod async_copy;
 mod layout;
 mod micro;
 mod written;
@@ -130,7 +135,9 @@ fn relocated(module: &Module, variable: &Variable, addresses: &HashMap<u32, u64>
     for (offset, symbol, addend) in &variable.relocations {
         let name = symbol.strip_prefix("generic(").and_then(|it| it.strip_suffix(')')).unwrap_or(symbol);
         let target = module.variables.iter().position(|it| it.name == name);
-        let Some(address) = target.and_then(|it| addresses.get(&(it as u32))) else {
+        let variable_address = target.and_then(|it| addresses.get(&(it as u32)).copied());
+        let function_address = || layout::callee(module, name).map(address::of_function);
+        let Some(address) = variable_address.or_else(function_address) else {
             let message = format!("{}: the initialiser names {name}, whose address is not supported", variable.name);
             return Err(LoadError { is_unsupported: true, message });
         };

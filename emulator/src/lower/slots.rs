@@ -7,7 +7,7 @@
 
 use super::{
     copies::is_store,
-    micro::{Content, Draft, Micro, Reg, Target},
+    micro::{Content, Draft, Micro, Reg},
 };
 use crate::isa::Class;
 use std::{cmp::Reverse, collections::BinaryHeap};
@@ -144,9 +144,7 @@ pub fn block_starts(draft: &Draft) -> Vec<bool> {
         {
             *next = true;
         }
-        if let Target::Op(target) = op.target {
-            is_start[target] = true;
-        }
+        draft.targets(op).iter().for_each(|&target| is_start[target] = true);
     }
     is_start
 }
@@ -160,8 +158,7 @@ fn live_out(draft: &Draft, blocks: &[std::ops::Range<usize>]) -> Vec<BitSet> {
         .map(|range| {
             let last = &draft.ops[range.end - 1];
             let next = (!last.is_end() && range.end < draft.ops.len()).then(|| block_of(range.end));
-            let jump = if let Target::Op(target) = last.target { Some(block_of(target)) } else { None };
-            next.into_iter().chain(jump).collect()
+            next.into_iter().chain(draft.targets(last).iter().map(|&it| block_of(it))).collect()
         })
         .collect();
     // Live at the start of a block: read before written in it, or live at its end and not written.

@@ -6,15 +6,16 @@ mod compare;
 mod vector;
 
 use super::{
+    address, async_copy, indirect,
     layout::{self, Layout},
     memory,
     micro::{Content, Draft, Micro, Reg, Target},
     program::Special,
-    sync,
+    sync, tensor,
 };
 use crate::{
-    exec::{approx, generic},
-    isa::{self, Class, Form, LaneType, Op, modifiers::Modifiers},
+    exec::approx,
+    isa::{self, Class, Form, Op, modifiers::Modifiers},
     ptx::ast::{Function, Instruction, Module, Operand, RegisterKind, Symbol},
 };
 use std::collections::HashMap;
@@ -88,6 +89,7 @@ impl<'a> Translator<'a> {
                 *label = starts[function.labels[*label]];
             }
         }
+        self.draft.tables.iter_mut().flatten().for_each(|label| *label = starts[function.labels[*label]]);
         Ok(self.draft)
     }
 
@@ -108,8 +110,7 @@ impl<'a> Translator<'a> {
             "lop3" => self.lop3(opcode, operands),
             "setp" => self.setp(opcode, operands),
             "set" => self.set(opcode, operands),
-            "cvta" => self.cvta(opcode, operands),
-            "isspacep" => self.isspacep(opcode, operands),
+            "cvta" | "isspacep" | "mapa" | "getctarank" => address::translate(self, opcode, operands),
             "ld" | "ldu" | "st" | "atom" | "red" | "prefetch" | "prefetchu" | "applypriority" | "discard" => {
                 memory::translate(self, opcode, operands)
             }
@@ -118,11 +119,15 @@ impl<'a> Translator<'a> {
                 self.emit(Op::Bra, [], []).target = Target::Op(label.0 as usize);
                 Ok(())
             }
+            "brx" => indirect::branch(self, operands),
             "call" => self.call(operands),
             "ret" => self.emit_plain(Op::Ret),
             "exit" => self.emit_plain(Op::Exit),
             "trap" => self.emit_plain(Op::Trap),
+            "createpolicy" => memory::cache_policy(self, operands),
             "nanosleep" | "pmevent" | "brkpt" => self.emit_plain(Op::Nop),
+            "mma" | "ldmatrix" | "stmatrix" | "movmatrix" => tensor::translate(self, opcode, operands),
+            "cp" if opcode.starts_with("cp.async.") => async_copy::translate(self, opcode, operands),
             _ => sync::translate(self, opcode, operands),
         }
     }
@@ -168,58 +173,22 @@ impl<'a> Translator<'a> {
         Ok(())
     }
 
-    /// Between generic addresses and those of a state space.
-    fn cvta(&mut self, opcode: &str, operands: &[Operand]) -> Result<(), Refusal> {
-        let [dst, src] = operands else { return Err("needs two operands".into()) };
-        let is_to = opcode.contains(".to.");
-        let window =
-            [("shared", generic::SHARED_WINDOW), ("local", generic::LOCAL_WINDOW), ("param", generic::PARAM_WINDOW)]
-                .into_iter()
-                .find(|(space, _)| opcode.contains(space))
-                .map(|(_, window)| if is_to { window.wrapping_neg() } else { window });
-        let src = self.source(src, LaneType::U64)?;
-        let dst = self.destination(dst, Class::Double)?;
-        match window {
-            Some(window) => {
-                let window = self.constant(Class::Double, window);
-                self.emit(Op::AddU64, [dst], [src, window]);
-            }
-            None => {
-                self.emit(Op::MovB64, [dst], [src]);
-            }
-        }
-        Ok(())
-    }
-
-    /// `isspacep`: compares the address's window.
-    fn isspacep(&mut self, opcode: &str, operands: &[Operand]) -> Result<(), Refusal> {
-        let [dst, address] = operands else { return Err("needs two operands".into()) };
-        let window = match opcode {
-            "isspacep.shared" | "isspacep.shared::cta" => generic::SHARED_WINDOW,
-            "isspacep.local" => generic::LOCAL_WINDOW,
-            "isspacep.param" => generic::PARAM_WINDOW,
-            _ => return Err("is not supported".into()),
-        };
-        let address = self.source(address, LaneType::U64)?;
-        let [forty, window] = [self.constant(Class::Word, 40), self.constant(Class::Double, window >> 40)];
-        let found = self.temporary(Class::Double);
-        self.emit(Op::ShrU64, [found], [address, forty]);
-        let dst = self.destination(dst, Class::Pred)?;
-        self.emit(Op::SetEqB64, [dst], [found, window]);
-        Ok(())
-    }
-
     /// Arguments and results travel through the thread's frame.
     fn call(&mut self, operands: &[Operand]) -> Result<(), Refusal> {
-        let mut name = None;
+        let (mut name, mut pointer) = (None, None);
         let (mut results, mut arguments): (&[Operand], &[Operand]) = (&[], &[]);
         for operand in operands {
             match operand {
                 Operand::Symbol(Symbol::Function(function)) => name = Some(function),
-                Operand::Arguments(list) if name.is_none() => results = list,
+                Operand::Register(_) => pointer = Some(operand),
+                Operand::Label(_) => {} // the prototype
+                Operand::Arguments(list) if name.is_none() && pointer.is_none() => results = list,
                 Operand::Arguments(list) => arguments = list,
                 _ => return Err("is not supported".into()),
             }
+        }
+        if let Some(pointer) = pointer {
+            return indirect::call(self, pointer, arguments, results);
         }
         let name = name.ok_or("is not supported")?;
         match (name.as_str(), arguments, results) {
@@ -235,6 +204,12 @@ impl<'a> Translator<'a> {
         if arguments.len() != function.params.len() || results.len() != function.returns.len() {
             return Err("has arguments that don't fit".into());
         }
+        self.call_function(callee, arguments, results)
+    }
+
+    /// A call of a function that is known and whose parameters fit.
+    pub fn call_function(&mut self, callee: usize, arguments: &[Operand], results: &[Operand]) -> Result<(), Refusal> {
+        let function = &self.module.functions[callee];
         for (i, argument) in arguments.iter().enumerate() {
             let from = self.frame_offset(argument)?;
             memory::copy_in_frame(self, from, self.layout.param(callee, i), function.params[i].bytes);
@@ -292,6 +267,17 @@ impl<'a> Translator<'a> {
         let template = self.template.clone().unwrap_or_else(blank);
         self.draft.ops.push(Micro { op, dst: dst.to_vec(), src: src.into(), ..template });
         self.draft.ops.last_mut().expect("just pushed")
+    }
+
+    /// Takes the guard off the operations to come, and says what it was.
+    pub fn take_guard(&mut self) -> Option<(Reg, bool)> {
+        self.template.as_mut().and_then(|it| it.guard.take())
+    }
+
+    pub fn set_guard(&mut self, guard: (Reg, bool)) {
+        if let Some(template) = &mut self.template {
+            template.guard = Some(guard);
+        }
     }
 
     pub fn emit_plain(&mut self, op: Op) -> Result<(), Refusal> {

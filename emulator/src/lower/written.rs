@@ -61,6 +61,7 @@ pub fn check(draft: &mut Draft) {
             *target = moved_to[*target];
         }
     }
+    draft.tables.iter_mut().flatten().for_each(|target| *target = moved_to[*target]);
     draft.ops = ops;
 }
 

@@ -102,9 +102,10 @@ pub fn launch(
 impl Launch<'_> {
     /// One worker: starts CTAs while there are any, and goes on with suspended ones in turn.
     fn work(&self) {
-        let mut context = Context::new(&self.kernel.program, self.params, self.memory);
+        let program = &self.kernel.program;
+        let mut context = Context::new(program, self.params, self.memory);
         if let Some(footprint) = &self.footprint {
-            let meter = Meter::new(self.kernel.program.code.len(), Arc::clone(footprint));
+            let meter = Meter::new(program.code.len(), Arc::clone(footprint));
             context = context.observed(meter, self.global_checks());
         }
         let mut turns = Turns::new(self.options.seed, self.n_ctas, &self.budget);

@@ -1,5 +1,6 @@
 //! Runs a grid: CTAs over threads.
 
+mod barrier;
 pub mod cta;
 pub mod grid;
 mod pool;

@@ -21,7 +21,13 @@ impl Kernel {
     /// Loads [`HEADER`] and `body`.
     #[track_caller]
     pub fn new(body: &str, name: &str) -> Self {
-        let text = CString::new(format!("{HEADER}{body}")).unwrap();
+        Self::of_module(&format!("{HEADER}{body}"), name)
+    }
+
+    /// Loads a whole module.
+    #[track_caller]
+    pub fn of_module(text: &str, name: &str) -> Self {
+        let text = CString::new(text).unwrap();
         let module = handle(|out| unsafe { cuModuleLoadData(out, text.as_ptr().cast()) });
         let name = CString::new(name).unwrap();
         Self { module, function: handle(|out| unsafe { cuModuleGetFunction(out, module, name.as_ptr()) }) }

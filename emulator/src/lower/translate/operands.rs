@@ -4,6 +4,7 @@ use super::{Refusal, Translator};
 use crate::{
     isa::{Class, LaneType, Op},
     lower::{
+        address, layout,
         micro::{Content, Reg},
         param_offsets,
         program::Special,
@@ -14,6 +15,14 @@ use crate::{
 impl Translator<'_> {
     pub(super) fn own(&self, reg: RegisterId) -> Reg {
         self.registers[reg.0 as usize]
+    }
+
+    pub fn is_predicate(&self, operand: &Operand) -> bool {
+        match operand {
+            Operand::Register(reg) => self.draft.class(self.own(*reg)) == Class::Pred,
+            Operand::NotRegister(_) => true,
+            _ => false,
+        }
     }
 
     pub fn temporary(&mut self, class: Class) -> Reg {
@@ -114,7 +123,9 @@ impl Translator<'_> {
             }
             Symbol::Param(param) => Ok(u64::from(self.layout.param(self.index, *param as usize))),
             Symbol::Return(result) => Ok(u64::from(self.layout.result(self.index, *result as usize))),
-            Symbol::Function(name) => Err(format!("takes the address of function {name}, which is not supported")),
+            Symbol::Function(name) => layout::callee(self.module, name)
+                .map(address::of_function)
+                .ok_or_else(|| format!("takes the address of function {name}, which has no body here")),
         }
     }
 }
