@@ -3,14 +3,14 @@
 use super::{
     conflict,
     global::Element,
-    lane::{Lane, Mask, Registers},
+    lane::{Lane, Mask, Registers, planes},
     observe::{Kind, Places, Touch},
     run::Context,
     trouble::{Outcome, Trouble},
 };
 use crate::{
     check::fault::FaultKind,
-    exec::global::{by_fast_shape, by_shape},
+    exec::global::{self, by_fast_shape, by_shape},
     lower::program::{Inst, flag},
 };
 
@@ -134,11 +134,9 @@ fn load_together<E: Bytes, const N: usize>(
         if context.is_observed {
             observe(context, Kind::Load, mask, inst, Places::Row(addresses[0]))?;
         }
-        let bytes = &context.shared[range];
-        for (k, &slot) in inst.d[..N].iter().enumerate() {
-            let plane = E::Register::collect(|lane| E::from_slice(&bytes[(lane * N + k) * width..][..width]).widen());
-            E::Register::write(registers, slot, plane, &Mask::ALL);
-        }
+        let bytes = &context.shared[range.start..][..32 * size];
+        let planes = planes::<E, N>(|lane, k| E::from_slice(&bytes[(lane * N + k) * width..][..width]));
+        global::write_planes(registers, inst, &planes);
         return Ok(true);
     }
     if context.is_observed {
@@ -169,11 +167,11 @@ fn store_together<E: Bytes, const N: usize>(
     if context.is_observed {
         observe(context, Kind::Store, mask, inst, Places::Row(addresses[0]))?;
     }
-    let bytes = &mut context.shared[range];
-    for (k, &slot) in inst.d[..N].iter().enumerate() {
-        let plane = E::Register::plane(registers, slot);
-        for lane in 0..32 {
-            E::narrow(E::Register::get(plane, lane)).to_slice(&mut bytes[(lane * N + k) * width..][..width]);
+    let bytes = &mut context.shared[range.start..][..32 * size];
+    let elements = global::elements_of::<E, N>(registers, inst);
+    for lane in 0..32 {
+        for k in 0..N {
+            elements[lane][k].to_slice(&mut bytes[(lane * N + k) * width..][..width]);
         }
     }
     Ok(true)

@@ -2,7 +2,10 @@
 //! writes, set atomically, so that each counts once with any number of threads.
 
 use super::access::SECTOR_BYTES;
-use crate::mem::region::{Region, Regions};
+use crate::mem::{
+    map::zeros,
+    region::{Region, Regions},
+};
 use std::sync::{
     OnceLock,
     atomic::{AtomicU64, Ordering},
@@ -70,14 +73,6 @@ impl Allocation {
         }
         n_new
     }
-}
-
-/// Pages of zeros come from the system as they are touched, so that a huge allocation costs what is used of it.
-#[allow(unsafe_code)]
-fn zeros(n: usize) -> Box<[AtomicU64]> {
-    let bits = Box::new_zeroed_slice(n);
-    // SAFETY: a zeroed AtomicU64 is one that holds 0.
-    unsafe { bits.assume_init() }
 }
 
 #[cfg(test)]
