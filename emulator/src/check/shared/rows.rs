@@ -45,13 +45,16 @@ pub fn note_readers(first: &mut [u32], last: &mut [u32], stamp: Stamp, shift: u3
     }
 }
 
-/// What reads and writes cost when nothing is wrong, built for each of the host's vector units.
+/// A run of units that lanes access, one lane behind the other.
 #[derive(Clone, Copy)]
 pub struct Row {
+    /// Of the first lane; the next lane's is one larger.
     pub stamp: Stamp,
+    /// log2 of the units that each lane accesses.
     pub shift: u32,
     /// Stamps of this CTA begin here.
     pub begin: Stamp,
+    /// Stamps up to here are ordered before everything to come.
     pub floor: Stamp,
 }
 
