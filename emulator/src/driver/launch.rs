@@ -202,7 +202,7 @@ pub unsafe fn prepare(
     // SAFETY: the caller's promise.
     let params = unsafe { copy_params(&function.kernel.params, function.kernel.param_bytes, arguments) };
     let params = params.map_err(refuse)?;
-    Ok(Launch { kernel: Arc::clone(&function.kernel), shape, params })
+    Ok(Launch { kernel: Arc::clone(&function.kernel), shape, params, is_cooperative })
 }
 
 /// Whether the card runs a kernel in this shape.

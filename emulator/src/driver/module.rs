@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     lower::{self, Image, Kernel},
+    ptx::ast::Space,
     settings::{Mode, card::Card},
 };
 use std::{
@@ -41,6 +42,9 @@ impl Driver {
             // A variable without bytes still has an address of its own.
             let placed = self.allocate(variable.bytes.max(1), context.serial);
             is_out_of_memory |= placed.is_err();
+            if let (Ok(address), Space::Const) = (placed, variable.space) {
+                self.memory().make_constant(address);
+            }
             allocations.extend(placed);
             placed.unwrap_or(0)
         });

@@ -14,7 +14,10 @@ use crate::{
     check::fault::{Fault, FaultKind},
     exec::printf,
     lower::Kernel,
-    mem::allocations::AllocationId,
+    mem::{
+        allocations::AllocationId,
+        map::{Mapping, PAGE},
+    },
     sched,
     settings::Mode,
 };
@@ -38,6 +41,7 @@ pub struct Launch {
     pub shape: sched::Shape,
     /// The parameter block, `kernel.param_bytes` long.
     pub params: Box<[u8]>,
+    pub is_cooperative: bool,
 }
 
 /// `CUhostFn`.
@@ -150,11 +154,15 @@ impl Driver {
         }
     }
 
-    fn launch(&self, Launch { kernel, shape, params }: &Launch) -> Result {
-        let (regions, shadow) = {
+    fn launch(&self, Launch { kernel, shape, params, is_cooperative }: &Launch) -> Result {
+        let (mut regions, shadow) = {
             let memory = self.memory();
             (memory.regions(), memory.shadow().cloned())
         };
+        let workspace = is_cooperative.then(|| Mapping::reserve(PAGE)).flatten();
+        if let Some(workspace) = &workspace {
+            Arc::make_mut(&mut regions).add_host(workspace.base(), PAGE);
+        }
         let checks = self.settings.mode != Mode::Fast;
         let options = sched::Options {
             n_threads: self.settings.n_threads,
@@ -163,6 +171,7 @@ impl Driver {
             checks,
             seed: (self.settings.mode == Mode::Stress).then(|| seed(self.settings.seed, &kernel.name, params)),
             step_limit: self.settings.step_limit,
+            grid_workspace: workspace.as_ref().map_or(0, Mapping::base),
         };
         match sched::launch(kernel, *shape, params, &regions, shadow.as_ref(), options) {
             Ok(counts) => {
