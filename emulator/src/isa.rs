@@ -3,7 +3,10 @@
 //! An arithmetic instruction is a line: its name, the types of its result and operands, the PTX texts it stands for and
 //! what one lane computes. `"add.{u32,s32}"` stands for `add.u32` and `add.s32`, `{,.rn}` for an optional modifier; a line
 //! without texts is used by the lowering alone. The chapters chain: [`integer`] appends its lines and hands them to
-//! `float`, then `compare`, then `convert`, which gives the whole to the caller's macro.
+//! `float`, then `compare`, then `convert`, which gives the whole to the caller's macro; [`rare`] has chapters of its own.
+//! `(a: f32; with)` is a line that leaves [`modifiers`] open: one line for all their combinations.
+//!
+//! Of the arithmetic up to sm_90 there is no: `.oob` on `fma`, the video instructions (`vadd` to `vset4`), `mov.b128`.
 //!
 //! Instructions that touch memory, other lanes or the flow of control are in [`structural`]; their PTX texts have too many
 //! optional parts for a table of texts, so `lower::decode` reads those modifier by modifier.
@@ -12,6 +15,8 @@ pub(crate) mod integer;
 pub(crate) mod float;
 pub(crate) mod compare;
 pub(crate) mod convert;
+pub(crate) mod rare;
+pub mod modifiers;
 
 use std::{collections::HashMap, sync::LazyLock};
 
@@ -92,18 +97,28 @@ macro_rules! structural { ($with:ident { $($table:tt)* }) => { $with! { { $($tab
     AtomGlobal AtomShared AtomGeneric
     // #data-movement-and-conversion-instructions-shfl-sync, -vote-sync, -match-sync, -redux-sync, -activemask
     ShflUp ShflDown ShflBfly ShflIdx VoteAll VoteAny VoteUni VoteBallot MatchAny MatchAll Redux ActiveMask
+    // #parallel-synchronization-and-communication-instructions-elect-sync
+    Elect
     // #parallel-synchronization-and-communication-instructions-bar, -bar-warp-sync, -membar
     BarSync BarArrive BarRed BarWarpSync Membar
-    // #control-flow-instructions-bra, -call, -ret, -exit; #miscellaneous-instructions-trap, -nanosleep
-    Bra Call Ret Exit Trap Nop
+    // #warp-level-matrix-instructions-mma, -ldmatrix, -stmatrix, -movmatrix
+    Mma LdMatrix StMatrix MovMatrix
+    // #data-movement-and-conversion-instructions-cp-async, -cp-async-commit-group, -cp-async-wait-group
+    CpAsync CpAsyncCommit CpAsyncWait
+    // #control-flow-instructions-bra, -brx-idx, -call, -ret, -exit; #miscellaneous-instructions-trap, -nanosleep
+    Bra BraIndexed Call Ret Exit Trap Nop
     // the system calls that device code makes, vprintf and __assertfail
     Printf AssertFail
     // special registers that change while a kernel runs: #special-registers-clock, -clock64, -globaltimer
     ReadClock ReadClock64 ReadGlobalTimer
+    // of our own: a fault in lanes whose flag is not set
+    CheckWritten
 } } }
 
 macro_rules! define_ops {
-    ({ $($name:ident $result:ident = ($($arg:ident: $ty:ident),*) $texts:literal $body:expr;)* } $($other:ident)*) => {
+    ({ $(
+        $name:ident $result:ident = ($($arg:ident: $ty:ident),* $(; $with:ident)?) $($texts:literal),+ $body:expr;
+    )* } $($other:ident)*) => {
         /// Every operation of the interpreter.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[repr(u16)]
@@ -114,12 +129,13 @@ macro_rules! define_ops {
             op: Op::$name,
             result: LaneType::named(stringify!($result)),
             operands: &[$(LaneType::named(stringify!($ty))),*],
-            texts: &[$texts],
+            texts: &[$($texts),+],
         }),*];
     };
 }
 macro_rules! with_structural { ($($table:tt)*) => { structural! { define_ops { $($table)* } } } }
-integer::integer! { with_structural {} }
+macro_rules! with_rare { ($($table:tt)*) => { rare::rare_integer! { with_structural { $($table)* } } } }
+integer::integer! { with_rare {} }
 
 /// The arithmetic instruction with this PTX text.
 pub fn find(text: &str) -> Option<&'static Form> {

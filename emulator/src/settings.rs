@@ -1,27 +1,40 @@
 //! What the environment asks for. Every variable starts with `CUDA_EMULATOR_`, so any program can be run under any mode:
 //!
-//! | variable  | values                            | default                  |
-//! |-----------|-----------------------------------|--------------------------|
-//! | `MODE`    | `fast`, `check`, `stress`         | `fast`                   |
-//! | `SEED`    | a number                          | 0                        |
-//! | `THREADS` | a number from 1                   | the machine's processors |
-//! | `GPU`     | `h100`, `h200`, `a100`, `rtx4090` | `h100`                   |
-//! | `PROFILE` | a file for the counters, as JSON  | none                     |
+//! | variable     | values                                                        | default                  |
+//! |--------------|---------------------------------------------------------------|--------------------------|
+//! | `MODE`       | `fast`, `check`, `stress`                                     | `fast`                   |
+//! | `SEED`       | a number                                                      | 0                        |
+//! | `THREADS`    | a number from 1                                               | the machine's processors |
+//! | `GPU`        | `h100`, `h200`, `a100`, `rtx4090`                             | `h100`                   |
+//! | `STEP_LIMIT` | warp instructions that a launch may run                       | 2^36: some minutes       |
+//! | `PROFILE`    | a file for the counters as JSON, or `-`: as a table on stderr | none                     |
 
 pub mod card;
 
 use card::Card;
 use std::{fmt, path::PathBuf, thread};
 
+/// The step limit when none is set.
+const STEP_LIMIT: u64 = 1 << 36;
+
 /// How much is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// Bounds, alignment, barriers: what every mode checks.
     Fast,
-    /// `Fast`, and memory accesses are counted, and addresses of freed memory are not used again.
+    /// `Fast`, and reads of what was never written, races and the like are found, memory accesses are counted, and
+    /// addresses of freed memory are not used again.
     Check,
-    /// `Check` with seeded orders and delays between streams, so that host code that only works by luck fails.
+    /// `Check` with seeded orders of CTAs, warps and streams and with delays, so that code that only works by luck fails.
     Stress,
+}
+
+/// Where the counters go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// A table on stderr.
+    Table,
+    Json(PathBuf),
 }
 
 /// The environment's wishes, or the defaults.
@@ -33,8 +46,10 @@ pub struct Settings {
     /// Host threads that run CTAs.
     pub n_threads: usize,
     pub card: &'static Card,
-    /// Where the counters go, as JSON, when the process or its last context ends.
-    pub profile: Option<PathBuf>,
+    /// Warp instructions that a launch may run before it is taken for one without end.
+    pub step_limit: u64,
+    /// Where the counters go when the process ends.
+    pub profile: Option<Profile>,
 }
 
 /// A variable with a value that means nothing.
@@ -82,6 +97,7 @@ impl Settings {
         let card = one("GPU", "h100, h200, a100 or rtx4090", &|value| {
             Card::ALL.iter().position(|card| card.key == value).map(|i| i as u64)
         })?;
+        let step_limit = one("STEP_LIMIT", "a number from 1", &|value| value.parse().ok().filter(|limit| *limit > 0))?;
         Ok(Self {
             mode: [Mode::Fast, Mode::Check, Mode::Stress][mode.unwrap_or(0) as usize],
             seed: seed.unwrap_or(0),
@@ -90,7 +106,11 @@ impl Settings {
                 None => thread::available_parallelism().map_or(1, Into::into),
             },
             card: Card::ALL[card.unwrap_or(0) as usize],
-            profile: lookup("CUDA_EMULATOR_PROFILE").filter(|value| !value.is_empty()).map(PathBuf::from),
+            step_limit: step_limit.unwrap_or(STEP_LIMIT),
+            profile: lookup("CUDA_EMULATOR_PROFILE").filter(|value| !value.is_empty()).map(|value| match &*value {
+                "-" => Profile::Table,
+                _ => Profile::Json(value.into()),
+            }),
         })
     }
 }
@@ -112,14 +132,24 @@ mod tests {
         assert_eq!((settings.mode, settings.seed, settings.profile), (Mode::Fast, 0, None));
         assert_eq!(settings.card.key, "h100");
         assert!(settings.n_threads >= 1);
+        assert_eq!(settings.step_limit, 1 << 36);
     }
 
     #[test]
     fn every_variable_has_an_effect() {
-        let pairs = [("MODE", "stress"), ("SEED", "7"), ("THREADS", "3"), ("GPU", "a100"), ("PROFILE", "/tmp/x.json")];
+        let pairs = [
+            ("MODE", "stress"),
+            ("SEED", "7"),
+            ("THREADS", "3"),
+            ("GPU", "a100"),
+            ("STEP_LIMIT", "9"),
+            ("PROFILE", "/tmp/x.json"),
+        ];
         let settings = read(&pairs).unwrap();
+        assert_eq!(settings.step_limit, 9);
         assert_eq!((settings.mode, settings.seed, settings.n_threads), (Mode::Stress, 7, 3));
-        assert_eq!((settings.card.key, settings.profile), ("a100", Some(PathBuf::from("/tmp/x.json"))));
+        assert_eq!((settings.card.key, settings.profile), ("a100", Some(Profile::Json("/tmp/x.json".into()))));
+        assert_eq!(read(&[("PROFILE", "-")]).unwrap().profile, Some(Profile::Table));
     }
 
     #[test]
@@ -130,6 +160,8 @@ mod tests {
             ("THREADS", "0", "1"),
             ("THREADS", "many", "1"),
             ("GPU", "h1000", "rtx4090"),
+            ("STEP_LIMIT", "0", "1"),
+            ("STEP_LIMIT", "2^36", "number"),
         ] {
             let message = read(&[(name, value)]).unwrap_err().to_string();
             for part in [format!("CUDA_EMULATOR_{name}"), format!("`{value}`"), choice.to_owned()] {

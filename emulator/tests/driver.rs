@@ -25,12 +25,28 @@ mod capture;
 mod graph;
 #[path = "driver/launch.rs"]
 mod launch;
+#[path = "driver/arithmetic.rs"]
+mod arithmetic;
 #[path = "driver/warp.rs"]
 mod warp;
 #[path = "driver/grid.rs"]
 mod grid;
+#[path = "driver/counters.rs"]
+mod counters;
 #[path = "driver/fault.rs"]
 mod fault;
+#[path = "driver/matrix.rs"]
+mod matrix;
+#[path = "driver/async_copy.rs"]
+mod async_copy;
+#[path = "driver/atomic.rs"]
+mod atomic;
+#[path = "driver/indirect.rs"]
+mod indirect;
+#[path = "driver/hopper.rs"]
+mod hopper;
+#[path = "driver/compiled.rs"]
+mod compiled;
 #[path = "driver/environment.rs"]
 mod environment;
 #[path = "driver/pool.rs"]

@@ -4,11 +4,15 @@
 //! [`unsupported`] and returns `CUDA_ERROR_NOT_SUPPORTED`. It presents a driver for CUDA 13.0 and one device. Handles are
 //! numbers, not pointers: a handle that is wrong or stale is an error, never a crash.
 //!
-//! Beyond CUDA there are four entry points for tools and tests:
+//! Beyond CUDA there are entry points for tools and tests. Their structs are in [`tools`], with their C declarations.
 //!
 //! - `const char* cuda_emulator_build_id(void)`: [`BUILD_ID`](crate::BUILD_ID) of the library.
-//! - `CUresult cuda_emulator_counters(const char* kernel, struct cuda_emulator_counters* out)`: waits for all work, then
-//!   writes the totals since the last reset, of one kernel or (null) of all. The struct is [`tools::Totals`].
+//! - `CUresult cuda_emulator_count(int is_on)`: counts from the next launch on, or no longer. In `check` and `stress` mode
+//!   and with `CUDA_EMULATOR_PROFILE` everything is counted from the beginning; otherwise launches and instructions are.
+//! - `CUresult cuda_emulator_counters(const char* kernel, size_t bytes, struct cuda_emulator_counters* out)`: waits for all
+//!   work, then writes the totals since the last reset, of one kernel or (null) of all.
+//! - `CUresult cuda_emulator_lines(const char* kernel, cuda_emulator_line_fn* each, void* user)`: the same by source line.
+//! - `const char* cuda_emulator_class_name(size_t index)`: of a class of instructions, or null when there are no more.
 //! - `CUresult cuda_emulator_reset_counters(void)`: waits for all work and sets the totals to zero.
 //! - `const char* cuda_emulator_last_fault(void)`: the report of the last fault in the process, or null. Never freed.
 //!
@@ -51,6 +55,7 @@ pub mod objects;
 pub mod transfer;
 pub mod work;
 pub mod profile;
+pub mod report;
 pub mod device;
 pub mod context;
 pub mod memory;

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     lower::{self, Image, Kernel},
-    settings::card::Card,
+    settings::{Mode, card::Card},
 };
 use std::{
     ffi::{CStr, CString, c_char, c_uint, c_void},
@@ -37,7 +37,7 @@ impl Driver {
         }
         let mut allocations = Vec::new();
         let mut is_out_of_memory = false;
-        let image = lower::load(ptx, &mut |variable| {
+        let image = lower::load(ptx, self.settings.mode != Mode::Fast, &mut |variable| {
             // A variable without bytes still has an address of its own.
             let placed = self.allocate(variable.bytes.max(1), context.serial);
             is_out_of_memory |= placed.is_err();
@@ -71,6 +71,11 @@ impl Driver {
             let host = host.unwrap_or_else(|| panic!("variable {symbol} was given memory"));
             // SAFETY: the range lies in a live allocation, and nobody else knows its address yet.
             unsafe { ptr::copy_nonoverlapping(global.init.as_ptr(), host as *mut u8, global.init.len()) };
+            if let Some(shadow) = memory.shadow()
+                && let Some(range) = shadow.range(global.address, global.init.len() as u64)
+            {
+                shadow.set(range);
+            }
         }
     }
 

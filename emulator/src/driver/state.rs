@@ -7,14 +7,17 @@ use super::{
     objects::Objects,
     profile::Profile,
     queue::Queue,
+    report,
 };
 use crate::{
     exec::printf,
     mem::{allocations::Allocations, map::host_memory_bytes},
-    settings::{Mode, Settings},
+    settings::{Mode, Profile as Output, Settings},
 };
 use std::{
     collections::BTreeSet,
+    fs,
+    io::{self, Write},
     sync::{Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
@@ -49,14 +52,18 @@ pub fn init() -> Result {
     let made = Driver::new(settings)?;
     if DRIVER.get_or_init(|| made).settings.profile.is_some() {
         // SAFETY: the function may be called at any time, and takes locks that nobody holds for long.
-        unsafe { libc::atexit(write_profile_at_exit) };
+        unsafe { libc::atexit(report_at_exit) };
     }
     Ok(())
 }
 
-extern "C" fn write_profile_at_exit() {
+extern "C" fn report_at_exit() {
     if let Ok(driver) = driver() {
         driver.write_profile();
+        if driver.settings.profile == Some(Output::Table) {
+            // Like every report: nobody may be listening.
+            let _ = io::stderr().write_all(report::table(&driver.profile.kernels()).as_bytes());
+        }
     }
 }
 
@@ -64,17 +71,20 @@ impl Driver {
     fn new(settings: Settings) -> Result<Self> {
         // Never more than the machine has: a program that fills the card must not bring it down.
         let memory_bytes = settings.card.memory_bytes.min(host_memory_bytes() / 4 * 3);
-        let memory = Allocations::new(memory_bytes, settings.mode == Mode::Fast).ok_or_else(|| {
-            eprintln!(
-                "cuda-emulator: cannot reserve the addresses of {memory_bytes} bytes of device memory (ulimit -v?)"
-            );
-            Error::OUT_OF_MEMORY
-        })?;
+        let memory = Allocations::new(memory_bytes, settings.mode == Mode::Fast, settings.mode != Mode::Fast)
+            .ok_or_else(|| {
+                eprintln!(
+                    "cuda-emulator: cannot reserve the addresses of {memory_bytes} bytes of device memory (ulimit -v?)"
+                );
+                Error::OUT_OF_MEMORY
+            })?;
+        let profile = Profile::new(settings.profile.is_some() || settings.mode != Mode::Fast);
         let seed = (settings.mode == Mode::Stress).then_some(settings.seed);
+        crate::exec::approx::perturb(seed);
         Ok(Self {
             settings,
             queue: Queue::new(seed),
-            profile: Profile::default(),
+            profile,
             objects: Mutex::default(),
             memory: Mutex::new(memory),
             captures: Mutex::default(),
@@ -107,10 +117,10 @@ impl Driver {
         printf::flush();
     }
 
-    /// Writes the counters where `CUDA_EMULATOR_PROFILE` says.
+    /// Writes the counters to the file that `CUDA_EMULATOR_PROFILE` names.
     pub fn write_profile(&self) {
-        if let Some(file) = &self.settings.profile
-            && let Err(error) = self.profile.write(file)
+        if let Some(Output::Json(file)) = &self.settings.profile
+            && let Err(error) = fs::write(file, report::json(&self.profile.kernels()))
         {
             say!("cannot write the counters to {}: {error}", file.display());
         }

@@ -18,12 +18,30 @@ pub enum Place {
     Pageable(u64),
 }
 
+impl Place {
+    fn offset(self, bytes: u64) -> Self {
+        match self {
+            Self::Mapped(address) => Self::Mapped(address + bytes),
+            Self::Pageable(address) => Self::Pageable(address + bytes),
+        }
+    }
+}
+
 /// Where a copy's bytes come from.
 #[derive(Clone, Debug)]
 pub enum Source {
     Place(Place),
     /// Bytes that were taken during the call, without gaps.
     Staged(Box<[u8]>),
+}
+
+impl Source {
+    fn place(&self) -> Option<Place> {
+        match self {
+            Self::Place(place) => Some(*place),
+            Self::Staged(_) => None,
+        }
+    }
 }
 
 /// What an address has to be for a copy.
@@ -158,13 +176,14 @@ impl Driver {
     }
 
     pub fn copy(&self, Copy { to, to_pitch, from, from_pitch, extent }: &Copy) -> Result {
-        let to = self.host_address(*to, extent.span(*to_pitch)?)?;
-        let from = match from {
+        let to_host = self.host_address(*to, extent.span(*to_pitch)?)?;
+        let from_host = match from {
             Source::Place(place) => self.host_address(*place, extent.span(*from_pitch)?)?,
             Source::Staged(staged) => staged.as_ptr() as u64,
         };
         for (to_row, from_row) in extent.rows(*to_pitch).zip(extent.rows(*from_pitch)) {
-            let (to, from) = ((to + to_row) as *mut u8, (from + from_row) as *const u8);
+            self.note_written(to.offset(to_row), from.place().map(|it| it.offset(from_row)), extent.width);
+            let (to, from) = ((to_host + to_row) as *mut u8, (from_host + from_row) as *const u8);
             // SAFETY: mapped ranges lie in one live allocation (just looked up; only later work frees it), pageable
             // ranges are the caller's, who waits for this copy or promised them to the graph, and staged bytes are ours.
             // The ranges may overlap.
@@ -174,11 +193,12 @@ impl Driver {
     }
 
     pub fn fill(&self, Fill { to, value, element, pitch, extent }: &Fill) -> Result {
-        let to = self.host_address(Place::Mapped(*to), extent.span(*pitch)?)?;
+        let host = self.host_address(Place::Mapped(*to), extent.span(*pitch)?)?;
         let bytes = value.to_le_bytes();
         for row in extent.rows(*pitch) {
+            self.note_written(Place::Mapped(to + row), None, extent.width);
             // SAFETY: the row lies in one live allocation, which was just looked up.
-            let row = unsafe { Row::new(to + row, extent.width) };
+            let row = unsafe { Row::new(host + row, extent.width) };
             match element {
                 1 => row.fill([bytes[0]]),
                 2 => row.fill([bytes[0], bytes[1]]),
@@ -188,6 +208,22 @@ impl Driver {
             }
         }
         Ok(())
+    }
+
+    /// Notes which bytes of device memory a copy initialises: those that are at its source, all of them when that is no
+    /// device memory.
+    fn note_written(&self, to: Place, from: Option<Place>, bytes: u64) {
+        let memory = self.memory();
+        let Some(shadow) = memory.shadow() else { return };
+        let range = |place| match place {
+            Place::Mapped(address) => shadow.range(address, bytes),
+            Place::Pageable(_) => None,
+        };
+        let Some(to) = range(to) else { return };
+        match from.and_then(range) {
+            Some(from) => shadow.copy(from, to),
+            None => shadow.set(to),
+        }
     }
 
     fn host_address(&self, place: Place, bytes: u64) -> Result<u64> {

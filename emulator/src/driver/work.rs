@@ -151,17 +151,22 @@ impl Driver {
     }
 
     fn launch(&self, Launch { kernel, shape, params }: &Launch) -> Result {
-        let regions = self.memory().regions();
+        let (regions, shadow) = {
+            let memory = self.memory();
+            (memory.regions(), memory.shadow().cloned())
+        };
         let checks = self.settings.mode != Mode::Fast;
         let options = sched::Options {
             n_threads: self.settings.n_threads,
             n_sms: self.settings.card.n_sms,
-            counts: checks || self.settings.profile.is_some(),
+            counts: checks || self.profile.is_counting(),
             checks,
+            seed: (self.settings.mode == Mode::Stress).then(|| seed(self.settings.seed, &kernel.name, params)),
+            step_limit: self.settings.step_limit,
         };
-        match sched::launch(kernel, *shape, params, &regions, options) {
-            Ok(counters) => {
-                self.profile.add(&kernel.name, counters);
+        match sched::launch(kernel, *shape, params, &regions, shadow.as_ref(), options) {
+            Ok(counts) => {
+                self.profile.add(kernel, counts);
                 Ok(())
             }
             Err(fault) => {
@@ -173,6 +178,13 @@ impl Driver {
             }
         }
     }
+}
+
+/// The seed of a launch, the same whenever the kernel is launched with the same parameters.
+fn seed(seed: u64, kernel: &str, params: &[u8]) -> u64 {
+    // FNV-1a: unlike the standard library's, it is the same with every compiler.
+    let mix = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
+    kernel.as_bytes().iter().chain(params).fold(seed ^ 0xcbf2_9ce4_8422_2325, mix)
 }
 
 /// What a GPU returns for the fault.

@@ -19,19 +19,31 @@ use crate::{
     check::fault::FaultKind,
     lower::program::{AtomKind, Inst, flag},
 };
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 
-/// What a 32-bit location holds afterwards (#parallel-synchronization-and-communication-instructions-atom).
+/// What a 32-bit location holds afterwards (#parallel-synchronization-and-communication-instructions-atom). A 16-bit
+/// one is its low half, with zeros above.
 fn apply32(kind: AtomKind, old: u32, b: u32, c: u32) -> u32 {
     let (signed, b_signed) = (old as i32, b as i32);
+    let halves = |f: fn(f32, f32) -> f32| pairs(old, b, 0, |a, b, _| F16::round(f(F16(a).wide(), F16(b).wide())).0);
+    let bf16_halves =
+        |f: fn(f32, f32) -> f32| pairs(old, b, 0, |a, b, _| Bf16::round(f(Bf16(a).wide(), Bf16(b).wide())).0);
     match kind {
         AtomKind::Add => old.wrapping_add(b),
         AtomKind::AddFloat => (f32::from_bits(old) + f32::from_bits(b)).to_bits(),
-        AtomKind::AddHalves => pairs(old, b, 0, |a, b, _| F16::round(F16(a).wide() + F16(b).wide()).0),
+        AtomKind::AddFlushed => {
+            let sum = fp::ftz(f32::from_bits(old)) + fp::ftz(f32::from_bits(b));
+            fp::ftz(sum).to_bits()
+        }
+        AtomKind::AddHalves => halves(|a, b| a + b),
         AtomKind::AddBf16Halves => pairs(old, b, 0, |a, b, _| {
             let sum = fp::fma_to_odd(f64::from(Bf16(a).wide()), 1.0, f64::from(Bf16(b).wide()));
             Bf16::round_f64(sum).0
         }),
+        AtomKind::MinHalves => halves(fp::min),
+        AtomKind::MaxHalves => halves(fp::max),
+        AtomKind::MinBf16Halves => bf16_halves(fp::min),
+        AtomKind::MaxBf16Halves => bf16_halves(fp::max),
         AtomKind::MinUnsigned => old.min(b),
         AtomKind::MinSigned => signed.min(b_signed) as u32,
         AtomKind::MaxUnsigned => old.max(b),
@@ -40,27 +52,12 @@ fn apply32(kind: AtomKind, old: u32, b: u32, c: u32) -> u32 {
         AtomKind::Or => old | b,
         AtomKind::Xor => old ^ b,
         AtomKind::Exchange => b,
-        AtomKind::CompareAndSwap => {
-            if old == b {
-                c
-            } else {
-                old
-            }
-        }
-        AtomKind::Increment => {
-            if old >= b {
-                0
-            } else {
-                old + 1
-            }
-        }
-        AtomKind::Decrement => {
-            if old == 0 || old > b {
-                b
-            } else {
-                old - 1
-            }
-        }
+        AtomKind::CompareAndSwap if old == b => c,
+        AtomKind::CompareAndSwap => old,
+        AtomKind::Increment if old >= b => 0,
+        AtomKind::Increment => old + 1,
+        AtomKind::Decrement if old == 0 || old > b => b,
+        AtomKind::Decrement => old - 1,
     }
 }
 
@@ -77,21 +74,41 @@ fn apply64(kind: AtomKind, old: u64, b: u64, c: u64) -> u64 {
         AtomKind::Or => old | b,
         AtomKind::Xor => old ^ b,
         AtomKind::Exchange => b,
-        AtomKind::CompareAndSwap => {
-            if old == b {
-                c
-            } else {
-                old
-            }
-        }
-        AtomKind::AddHalves | AtomKind::AddBf16Halves | AtomKind::Increment | AtomKind::Decrement => {
-            unreachable!("the lowering lets no 64-bit {kind:?} through")
-        }
+        AtomKind::CompareAndSwap if old == b => c,
+        AtomKind::CompareAndSwap => old,
+        _ => unreachable!("the lowering lets no 64-bit {kind:?} through"),
+    }
+}
+
+/// What a location of `bytes` bytes holds afterwards.
+fn apply(kind: AtomKind, bytes: usize, old: u64, b: u64, c: u64) -> u64 {
+    if bytes == 8 { apply64(kind, old, b, c) } else { apply32(kind, old as u32, b as u32, c as u32).into() }
+}
+
+/// `atom` on global memory: the old value.
+///
+/// # Safety
+/// `host` is the address of `bytes` bytes, aligned, that live as long as the call.
+unsafe fn update(host: u64, kind: AtomKind, bytes: usize, b: u64, c: u64) -> u64 {
+    macro_rules! on {
+        ($atomic:ty, $word:ty) => {{
+            // SAFETY: the caller's promise.
+            let location = unsafe { <$atomic>::from_ptr(host as *mut $word) };
+            let next = |old: $word| Some(apply(kind, bytes, old.into(), b, c) as $word);
+            let updated = location.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next);
+            u64::from(updated.unwrap_or_else(|old| old))
+        }};
+    }
+    match bytes {
+        2 => on!(AtomicU16, u16),
+        4 => on!(AtomicU32, u32),
+        _ => on!(AtomicU64, u64),
     }
 }
 
 fn operands(registers: &Registers, inst: &Inst, lane: usize) -> (u64, u64) {
     let read = |slot: u16| match inst.bytes {
+        2 => u64::from(registers.words[usize::from(slot)].0[lane] as u16),
         4 => u64::from(registers.words[usize::from(slot)].0[lane]),
         _ => registers.doubles[usize::from(slot)].0[lane],
     };
@@ -103,7 +120,7 @@ fn write_result(registers: &mut Registers, inst: &Inst, lane: usize, old: u64) {
         return;
     }
     match inst.bytes {
-        4 => registers.words[usize::from(inst.d[0])].0[lane] = old as u32,
+        2 | 4 => registers.words[usize::from(inst.d[0])].0[lane] = old as u32,
         _ => registers.doubles[usize::from(inst.d[0])].0[lane] = old,
     }
 }
@@ -112,20 +129,15 @@ fn write_result(registers: &mut Registers, inst: &Inst, lane: usize, old: u64) {
 pub fn on_global(context: &mut Context, registers: &mut Registers, mask: &Mask, inst: &Inst, pc: u32) -> Outcome {
     let size = usize::from(inst.bytes);
     let hosts = global::lane_hosts(context, registers, mask, inst, pc, size, true)?;
-    let kind = AtomKind::ALL[usize::from(inst.kind)];
+    let kind = match AtomKind::ALL[usize::from(inst.kind)] {
+        // The ISA: `add.f32` flushes subnormals in global memory, and keeps them in shared memory.
+        AtomKind::AddFloat if size == 4 => AtomKind::AddFlushed,
+        kind => kind,
+    };
     for lane in (0..32).filter(|lane| mask.bits >> lane & 1 == 1) {
         let (b, c) = operands(registers, inst, lane);
-        const ORDER: Ordering = Ordering::SeqCst;
-        let old = if size == 4 {
-            // SAFETY: `lane_hosts` found these 4 bytes inside one live allocation and aligned.
-            let location = unsafe { AtomicU32::from_ptr(hosts[lane] as *mut u32) };
-            let updated = location.fetch_update(ORDER, ORDER, |old| Some(apply32(kind, old, b as u32, c as u32)));
-            u64::from(updated.unwrap_or_else(|old| old))
-        } else {
-            // SAFETY: `lane_hosts` found these 8 bytes inside one live allocation and aligned.
-            let location = unsafe { AtomicU64::from_ptr(hosts[lane] as *mut u64) };
-            location.fetch_update(ORDER, ORDER, |old| Some(apply64(kind, old, b, c))).unwrap_or_else(|old| old)
-        };
+        // SAFETY: `lane_hosts` found these bytes inside one live allocation and aligned.
+        let old = unsafe { update(hosts[lane], kind, size, b, c) };
         write_result(registers, inst, lane, old);
     }
     Ok(())
@@ -156,15 +168,10 @@ pub fn on_shared(
             return trouble(FaultKind::OutOfBounds);
         };
         let (b, c) = operands(registers, inst, lane);
-        let old = if size == 4 {
-            let old = u32::from_le_bytes((&*bytes).try_into().expect("4 bytes"));
-            bytes.copy_from_slice(&apply32(kind, old, b as u32, c as u32).to_le_bytes());
-            u64::from(old)
-        } else {
-            let old = u64::from_le_bytes((&*bytes).try_into().expect("8 bytes"));
-            bytes.copy_from_slice(&apply64(kind, old, b, c).to_le_bytes());
-            old
-        };
+        let mut whole = [0; 8];
+        whole[..size].copy_from_slice(bytes);
+        let old = u64::from_le_bytes(whole);
+        bytes.copy_from_slice(&apply(kind, size, old, b, c).to_le_bytes()[..size]);
         write_result(registers, inst, lane, old);
     }
     Ok(())

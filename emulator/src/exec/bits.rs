@@ -95,6 +95,52 @@ pub fn dot4(a: u32, b: u32, a_is_signed: bool, b_is_signed: bool) -> i32 {
     (0..4).map(|i| byte(a, i, a_is_signed) * byte(b, i, b_is_signed)).sum()
 }
 
+/// #integer-arithmetic-instructions-dp2a: the dot product of two 16-bit numbers with the two lower bytes of `b`.
+#[inline(always)]
+pub fn dot2(a: u32, b: u32, a_is_signed: bool, b_is_signed: bool) -> i32 {
+    let half = |i: u32| {
+        let half = (a >> (16 * i)) as u16;
+        if a_is_signed { i32::from(half as i16) } else { i32::from(half) }
+    };
+    let byte = |i: u32| {
+        let byte = (b >> (8 * i)) as u8;
+        if b_is_signed { i32::from(byte as i8) } else { i32::from(byte) }
+    };
+    half(0) * byte(0) + half(1) * byte(1)
+}
+
+/// #integer-arithmetic-instructions-mul24: the 48-bit product of the low 24 bits.
+#[inline(always)]
+pub fn product24_unsigned(a: u32, b: u32) -> u64 {
+    u64::from(a & 0xff_ffff) * u64::from(b & 0xff_ffff)
+}
+
+/// [`product24_unsigned`] of signed numbers.
+#[inline(always)]
+pub fn product24_signed(a: i32, b: i32) -> i64 {
+    i64::from(a << 8 >> 8) * i64::from(b << 8 >> 8)
+}
+
+/// #integer-arithmetic-instructions-fns: the place of the `n`-th set bit from `base` on, upwards or, where n is negative,
+/// downwards; of the bit at `base` itself where n is 0. All ones where there is none.
+pub fn find_nth_set(mask: u32, base: u32, n: i32) -> u32 {
+    let is_set = |place: &u32| mask >> place & 1 == 1;
+    let nth = n.unsigned_abs().saturating_sub(1) as usize;
+    match n {
+        0 => (base..32).take(1).find(is_set),
+        1.. => (base..32).filter(is_set).nth(nth),
+        _ => (0..=base.min(31)).rev().filter(is_set).nth(nth),
+    }
+    .unwrap_or(!0)
+}
+
+/// #data-movement-and-conversion-instructions-cvt-pack: the low `n` bits of `b`, above them those of `a`, above them `c`.
+#[inline(always)]
+pub fn pack(a: i32, b: i32, c: u32, n: u32) -> u32 {
+    let field = |x: i32| x as u32 & ((1 << n) - 1);
+    (u64::from(c) << (2 * n)) as u32 | field(a) << n | field(b)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,6 +170,54 @@ mod tests {
         assert_eq!(permute(0x80, 0, 0x9998), 0x0000_00ff);
         assert_eq!(dot4(0xff01_0203, 0x0101_0101, true, true), 5);
         assert_eq!(dot4(0xff01_0203, 0x0101_0101, false, true), 261);
+    }
+
+    #[test]
+    fn short_products() {
+        assert_eq!(dot2(0xffff_0002, 0x7f_03ff, true, true), -2 - 3);
+        assert_eq!(dot2(0xffff_0002, 0x7f_03ff, false, false), 2 * 255 + 65535 * 3);
+        assert_eq!(product24_unsigned(0xffff_ffff, 0x0100_0002), 0xff_ffff * 2);
+        assert_eq!(product24_signed(-1, 0x0080_0000), 1 << 23);
+    }
+
+    /// The ISA's own loop.
+    fn find_by_the_loop(mask: u32, base: i32, offset: i32) -> u32 {
+        if offset == 0 {
+            return if mask >> base & 1 == 1 { base as u32 } else { !0 };
+        }
+        let (mut place, mut count) = (base, offset.abs() - 1);
+        while (0..32).contains(&place) {
+            if mask >> place & 1 == 1 {
+                if count == 0 {
+                    return place as u32;
+                }
+                count -= 1;
+            }
+            place += offset.signum();
+        }
+        !0
+    }
+
+    #[test]
+    fn the_nth_set_bit() {
+        for mask in [0, 1, !0, 0x8000_0001, 0x5555_0f0f] {
+            for base in 0..32 {
+                for n in -34..=34 {
+                    assert_eq!(
+                        find_nth_set(mask, base as u32, n),
+                        find_by_the_loop(mask, base, n),
+                        "{mask:x} {base} {n}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn fields_are_packed() {
+        assert_eq!(pack(-1, 2, 0x1234, 8), 0x1234_ff02);
+        assert_eq!(pack(-1, 2, 0, 16), 0xffff_0002);
+        assert_eq!(pack(1, -2, 0xff, 2), 0xff << 4 | 1 << 2 | 2);
     }
 
     #[test]

@@ -4,7 +4,11 @@
 //! address runs first, so groups meet where their paths join. A group that reaches a `.sync` instruction whose other
 //! members are elsewhere parks there until they arrive.
 
-use super::warp::Warp;
+use super::warp::{Split, Warp};
+use crate::{
+    isa::Op,
+    lower::program::{Program, flag},
+};
 
 /// Consecutive backward branches of one group, while others wait, before another gets its turn: without it,
 /// `while (atomicCAS(...))` would spin for ever when the lock's holder waits at a higher address.
@@ -53,6 +57,67 @@ fn split(warp: &mut Warp, taken: u32, target: u32) {
     warp.take_next();
 }
 
+/// `brx.idx`: each of `lanes` goes to its target, the other running lanes on.
+pub fn branch_apart(warp: &mut Warp, lanes: u32, target: impl Fn(usize) -> u32) {
+    let from = warp.pc;
+    leave_behind(warp, warp.mask.bits & !lanes);
+    let mut rest = warp.mask.bits;
+    let mut is_backward = false;
+    while rest != 0 {
+        let pc = target(rest.trailing_zeros() as usize);
+        let together =
+            (0..32).filter(|&lane| rest >> lane & 1 == 1 && target(lane) == pc).fold(0, |all, it| all | 1 << it);
+        let stack = warp.stack.clone();
+        warp.pc = pc;
+        warp.mask.set(together);
+        warp.put_back(false);
+        warp.stack = stack;
+        rest &= !together;
+        is_backward |= pc <= from;
+    }
+    warp.take_next();
+    if is_backward && !warp.splits.is_empty() {
+        take_turns(warp);
+    }
+}
+
+/// Some of the running lanes don't execute the instruction at hand: they wait behind it while the others do.
+pub fn leave_behind(warp: &mut Warp, lanes: u32) {
+    if lanes == 0 {
+        return;
+    }
+    let (here, rest, stack) = (warp.pc, warp.mask.bits & !lanes, warp.stack.clone());
+    warp.pc = here + 1;
+    warp.mask.set(lanes);
+    warp.put_back(false);
+    (warp.pc, warp.stack) = (here, stack);
+    warp.mask.set(rest);
+}
+
+/// Whether every group of the warp stands at a barrier without `.aligned`, and all at the same: one kind, number and
+/// count. Not so for `bar.red`, whose result has one place.
+pub fn are_at_barrier(program: &Program, warp: &Warp) -> bool {
+    let at = |split: &Split| {
+        let inst = &program.code[split.pc as usize];
+        let lane = split.mask.trailing_zeros() as usize;
+        let read = |slot: u16| warp.registers.words[usize::from(slot)].0[lane];
+        let count = (inst.flags & flag::HAS_COUNT != 0).then(|| read(inst.s[1]));
+        let is_loose = matches!(inst.op, Op::BarSync | Op::BarArrive) && inst.flags & flag::ALIGNED == 0;
+        is_loose.then(|| (inst.op, read(inst.s[0]), count))
+    };
+    let first = warp.splits.first().and_then(at);
+    first.is_some() && warp.splits.iter().all(|it| at(it) == first)
+}
+
+/// Lets every group go on behind the instruction where it parked.
+pub fn pass(warp: &mut Warp) {
+    for split in &mut warp.splits {
+        split.pc += 1;
+        split.is_parked = false;
+    }
+    warp.take_next();
+}
+
 #[inline(never)]
 fn take_turns(warp: &mut Warp) {
     warp.n_backward += 1;
@@ -87,12 +152,19 @@ pub fn gather(warp: &mut Warp, required: u32) -> Gathering {
 
 #[inline(never)]
 fn gather_slowly(warp: &mut Warp, required: u32) -> Gathering {
+    join(warp);
+    if required & warp.live & !warp.mask.bits == 0 { Gathering::Complete } else { park(warp) }
+}
+
+/// The groups at the place of the running one join it.
+pub fn join(warp: &mut Warp) {
     warp.put_back(true);
     let here = warp.splits.len() - 1;
     warp.take(here);
-    if required & warp.live & !warp.mask.bits == 0 {
-        return Gathering::Complete;
-    }
+}
+
+/// The running group waits for others, which run.
+pub fn park(warp: &mut Warp) -> Gathering {
     warp.put_back(true);
     warp.holds_turn = false;
     if warp.take_next() { Gathering::Switched } else { Gathering::Stuck }
@@ -102,15 +174,15 @@ fn gather_slowly(warp: &mut Warp, required: u32) -> Gathering {
 pub fn exit(warp: &mut Warp, lanes: u32) -> bool {
     warp.live &= !lanes;
     warp.holds_turn = false;
+    // Lanes that parked for one that has just exited may go on: they try again.
+    for split in &mut warp.splits {
+        split.is_parked = false;
+    }
     let rest = warp.mask.bits & !lanes;
     if rest != 0 {
         warp.pc += 1;
         warp.mask.set(rest);
         return true;
-    }
-    // Lanes that parked for one that has just exited may go on: they try again.
-    for split in &mut warp.splits {
-        split.is_parked = false;
     }
     warp.take_next()
 }

@@ -7,9 +7,12 @@
 #![allow(unsafe_code)]
 
 use super::{
-    bits, fp, global,
+    approx, bits,
+    exact::{self, Format},
+    fp, global,
     half::{self, Bf16, F16},
     lane::{Lane, Mask, Registers},
+    mma,
     run::Context,
     shared,
     trouble::Outcome,
@@ -17,7 +20,7 @@ use super::{
     warp_ops,
 };
 use crate::{
-    isa::{self, FORMS},
+    isa::{self, FORMS, modifiers::Modifiers},
     lower::program::Inst,
 };
 use std::sync::LazyLock;
@@ -44,6 +47,7 @@ pub struct Engine {
     pub load_shared: Memory,
     pub store_shared: Memory,
     pub shuffle: Memory,
+    pub multiply: Memory,
 }
 
 impl Engine {
@@ -52,7 +56,9 @@ impl Engine {
         static BEST: LazyLock<&'static Engine> = LazyLock::new(|| {
             #[cfg(target_arch = "x86_64")]
             {
-                let has_avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+                let has_avx2 = is_x86_feature_detected!("avx2")
+                    && is_x86_feature_detected!("fma")
+                    && is_x86_feature_detected!("f16c");
                 let has_avx512 = is_x86_feature_detected!("avx512f")
                     && is_x86_feature_detected!("avx512bw")
                     && is_x86_feature_detected!("avx512vl")
@@ -79,12 +85,15 @@ macro_rules! with_features {
 /// Expands the arithmetic table into functions, each: read the operands' planes, compute every lane, write the active
 /// ones. `$features` is `[]` or `[target_feature(...)]`.
 macro_rules! arithmetic {
-    ($features:tt $($name:ident $result:ident = ($($arg:ident: $ty:ident),*) $texts:literal $body:expr;)*) => {
-        static ARITHMETIC: [Arithmetic; FORMS.len()] = [$({
+    ($features:tt $(
+        $name:ident $result:ident = ($($arg:ident: $ty:ident),* $(; $with:ident)?) $($texts:literal),+ $body:expr;
+    )*) => {
+        pub const LINES: &[Arithmetic] = &[$({
             with_features! { $features
                 fn run(registers: &mut Registers, inst: &Inst, mask: &Mask) {
                     let mut slots = inst.s.iter();
                     $(let $arg = <$ty as Lane>::plane(registers, *slots.next().expect("at most 4 operands"));)*
+                    $(let $with = Modifiers(inst.imm);)?
                     let result = <$result as Lane>::collect(
                         #[inline(always)]
                         |lane| {
@@ -100,15 +109,36 @@ macro_rules! arithmetic {
     };
 }
 
-/// A module with the engine for one set of CPU features.
+/// The rare instructions: the same for every vector unit.
+#[allow(unused_variables)]
+mod rare {
+    use super::*;
+
+    isa::rare::rare_integer! { arithmetic { [] } }
+}
+
+/// An engine's table by `Op`: its own build of the common instructions, then the rare ones.
+const fn with_rare(common: &[Arithmetic]) -> [Arithmetic; FORMS.len()] {
+    assert!(common.len() + rare::LINES.len() == FORMS.len());
+    let mut all = [common[0]; FORMS.len()];
+    let mut i = 0;
+    while i < all.len() {
+        all[i] = if i < common.len() { common[i] } else { rare::LINES[i - common.len()] };
+        i += 1;
+    }
+    all
+}
+
+/// A module with the engine for one set of CPU features; `$matrix` is the module of `mma` with products for it.
 macro_rules! engine {
-    ($module:ident, $features:tt) => {
+    ($module:ident, $features:tt, $matrix:ident) => {
         // The unordered comparisons are true on NaN: `!(a >= b)` is not `a < b`.
         #[allow(unused_variables, clippy::neg_cmp_op_on_partial_ord)]
         mod $module {
             use super::*;
 
             isa::integer::integer! { arithmetic { $features } }
+            static ARITHMETIC: [Arithmetic; FORMS.len()] = with_rare(LINES);
 
             with_features! { $features
                 fn load_global(context: &mut Context, warp: &mut Warp, inst: &Inst) -> Outcome {
@@ -138,14 +168,33 @@ macro_rules! engine {
                 }
             }
 
-            pub static ENGINE: Engine =
-                Engine { arithmetic: &ARITHMETIC, load_global, store_global, load_shared, store_shared, shuffle };
+            with_features! { $features
+                fn multiply(context: &mut Context, warp: &mut Warp, inst: &Inst) -> Outcome {
+                    // SAFETY: the engine has the features of its products, which `Engine::best` checks.
+                    unsafe { mma::run(&mut warp.registers, inst, &context.program.operands, mma::$matrix::halves) };
+                    Ok(())
+                }
+            }
+
+            pub static ENGINE: Engine = Engine {
+                arithmetic: &ARITHMETIC,
+                load_global,
+                store_global,
+                load_shared,
+                store_shared,
+                shuffle,
+                multiply,
+            };
         }
     };
 }
 
-engine!(baseline, []);
+engine!(baseline, [], portable);
 #[cfg(target_arch = "x86_64")]
-engine!(avx2, [target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt")]);
+engine!(avx2, [target_feature(enable = "avx2,fma,f16c,bmi1,bmi2,lzcnt,popcnt")], avx2);
 #[cfg(target_arch = "x86_64")]
-engine!(avx512, [target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,bmi1,bmi2,lzcnt,popcnt")]);
+engine!(
+    avx512,
+    [target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,bmi1,bmi2,lzcnt,popcnt")],
+    avx512
+);

@@ -1,6 +1,29 @@
 //! Floating-point operations of one lane that Rust has no word for. No branch depends on data where it matters for
 //! speed, so that loops over lanes become vector code; results are the same bits on every host.
 
+/// The canonical NaN of f32, which its instructions give for any NaN (#floating-point-instructions: payloads are kept in
+/// f64 only).
+pub const NAN: f32 = f32::from_bits(0x7fff_ffff);
+
+/// An f32 result, with the GPU's NaN for any NaN: hosts keep payloads.
+#[inline(always)]
+pub fn canonical(x: f32) -> f32 {
+    if x.is_nan() { NAN } else { x }
+}
+
+/// The NaN of a 64-bit operation: that of its first NaN operand, made quiet, or where there is none the default.
+#[inline(always)]
+pub fn propagated(operands: &[f64]) -> f64 {
+    let first = operands.iter().find(|it| it.is_nan()).map_or(0xfff8_0000_0000_0000, |it| it.to_bits());
+    f64::from_bits(first | 1 << 51)
+}
+
+/// An f64 result with the NaN that its operands ask for: hosts differ in which they keep, and compilers swap operands.
+#[inline(always)]
+pub fn canonical64(x: f64, operands: &[f64]) -> f64 {
+    if x.is_nan() { propagated(operands) } else { x }
+}
+
 /// Flushes a subnormal to a zero of the same sign (`.ftz`).
 #[inline(always)]
 pub fn ftz(x: f32) -> f32 {
@@ -14,9 +37,10 @@ pub fn saturate(x: f32) -> f32 {
 }
 
 /// The lesser or greater of two: a NaN loses against a number, and -0 < +0, which `$zeros` sees to by joining the signs of
-/// equal numbers.
+/// equal numbers. Two NaNs give the
+/// canonical one.
 macro_rules! extremum {
-    ($(#[$doc:meta])* $name:ident: $float:ty, $zeros:tt, $wins:tt) => {
+    ($(#[$doc:meta])* $name:ident: $float:ty, $zeros:tt, $wins:tt, $nan:literal) => {
         $(#[$doc])*
         #[inline(always)]
         pub fn $name(a: $float, b: $float) -> $float {
@@ -24,26 +48,27 @@ macro_rules! extremum {
             let winner = if a $wins b { a } else { b };
             let number = if a == b { zeros } else { winner };
             let or_a = if b.is_nan() { a } else { number };
-            if a.is_nan() { b } else { or_a }
+            let result = if a.is_nan() { b } else { or_a };
+            if result.is_nan() { <$float>::from_bits($nan) } else { result }
         }
     };
 }
 
 extremum! {
     /// #floating-point-instructions-min
-    min: f32, |, <
+    min: f32, |, <, 0x7fff_ffff
 }
 extremum! {
     /// #floating-point-instructions-max
-    max: f32, &, >
+    max: f32, &, >, 0x7fff_ffff
 }
 extremum! {
     /// [`min`] for f64.
-    min64: f64, |, <
+    min64: f64, |, <, 0x7fff_ffff_ffff_ffff
 }
 extremum! {
     /// [`max`] for f64.
-    max64: f64, &, >
+    max64: f64, &, >, 0x7fff_ffff_ffff_ffff
 }
 
 /// #floating-point-instructions-div: for 2^126 < |b| < 2^128 `div.approx` gives 0 (NaN if a is infinite).
@@ -153,20 +178,6 @@ pub fn fma_to_odd(a: f64, b: f64, c: f64) -> f64 {
     if is_toward_zero { f64::from_bits(sum.to_bits() | 1) } else { f64::from_bits(sum.to_bits() - 1) }
 }
 
-/// `cvt.rz.f32.u64`.
-#[inline(always)]
-pub fn u64_toward_zero(x: u64) -> f32 {
-    let excess = 40u32.saturating_sub(x.leading_zeros());
-    ((x >> excess) << excess) as f32
-}
-
-/// `cvt.rp.f32.u64`.
-#[inline(always)]
-pub fn u64_up(x: u64) -> f32 {
-    let down = u64_toward_zero(x);
-    if down as u128 == u128::from(x) { down } else { down.next_up() }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -217,15 +228,6 @@ mod tests {
         assert_eq!(max(f32::NAN, 1.0), 1.0);
         assert_eq!(min(1.0, f32::NAN), 1.0);
         assert_eq!((min(1.0, 2.0), max(1.0, 2.0)), (1.0, 2.0));
-    }
-
-    #[test]
-    fn integers_to_f32() {
-        for x in [0, 1, 1 << 24, (1 << 24) + 1, u64::MAX, 0xffff_ff80_0000_0001] {
-            let (down, up) = (u64_toward_zero(x), u64_up(x));
-            assert!(down as u128 <= u128::from(x) && up as u128 >= u128::from(x), "{x}");
-            assert!(down == up || down.next_up() == up, "{x}");
-        }
     }
 
     #[test]

@@ -8,7 +8,8 @@
 #![allow(unsafe_code)]
 
 use super::{
-    lane::{Lane, Mask, Registers},
+    conflict,
+    lane::{Lane, Mask, Registers, planes},
     observe::{Kind, Places, Touch},
     run::Context,
     trouble::{Outcome, Trouble},
@@ -19,10 +20,10 @@ use crate::{
     lower::program::{Inst, flag},
     mem::region::Region,
 };
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 /// An element in memory and the lane type that its register holds.
-pub trait Element: Copy {
+pub trait Element: Copy + Default + PartialEq {
     type Register: Lane;
     fn widen(self) -> Self::Register;
     fn narrow(register: Self::Register) -> Self;
@@ -106,14 +107,16 @@ enum Pattern {
 /// Finds the pattern of addresses that are `stride` bytes apart when they are neighbours.
 #[inline(always)]
 fn pattern(addresses: &[u64; 32], stride: u64) -> Pattern {
-    let (mut off_line, mut off_base, mut off_group) = (0, 0, 0);
+    let off_line = (0..32).fold(0, |off, lane| off | addresses[lane] ^ addresses[0].wrapping_add(stride * lane as u64));
+    if off_line == 0 {
+        return Pattern::Contiguous;
+    }
+    let (mut off_base, mut off_group) = (0, 0);
     for lane in 0..32 {
-        off_line |= addresses[lane] ^ addresses[0].wrapping_add(stride * lane as u64);
         off_base |= addresses[lane] ^ addresses[0];
         off_group |= addresses[lane] ^ addresses[lane / GROUP * GROUP].wrapping_add(stride * (lane % GROUP) as u64);
     }
     match () {
-        _ if off_line == 0 => Pattern::Contiguous,
         _ if off_base == 0 => Pattern::Uniform,
         _ if off_group == 0 => Pattern::Grouped,
         _ => Pattern::Scattered,
@@ -122,7 +125,7 @@ fn pattern(addresses: &[u64; 32], stride: u64) -> Pattern {
 
 /// The host address of `bytes` bytes at a device address, if they are all inside one live allocation.
 #[inline(always)]
-fn locate(context: &mut Context, pc: u32, address: u64, bytes: u64) -> Option<u64> {
+pub fn locate(context: &mut Context, pc: u32, address: u64, bytes: u64) -> Option<u64> {
     let Region { start, end, host, .. } = context.nearby[pc as usize];
     if address >= start && address < end && bytes <= end - address {
         return Some(host + (address - start));
@@ -205,18 +208,23 @@ fn load_together<E: Element, const N: usize>(
         observe(context, inst, false, places)?;
     }
     let from = host as *const E;
-    for (k, &slot) in inst.d[..N].iter().enumerate() {
-        let plane = if pattern == Pattern::Contiguous {
-            // SAFETY: `locate` found all 32 * N elements inside one live allocation; the address is aligned.
-            E::Register::collect(|lane| unsafe { from.add(lane * N + k).read() }.widen())
-        } else {
-            // SAFETY: `locate` found all N elements inside one live allocation; the address is aligned.
-            let value = unsafe { from.add(k).read() }.widen();
-            E::Register::collect(|_| value)
-        };
-        E::Register::write(registers, slot, plane, &Mask::ALL);
-    }
+    let planes = if pattern == Pattern::Contiguous {
+        // SAFETY: `locate` found all 32 * N elements inside one live allocation; the address is aligned.
+        planes(|lane, k| unsafe { from.add(lane * N + k).read() })
+    } else {
+        // SAFETY: `locate` found all N elements inside one live allocation; the address is aligned.
+        std::array::from_fn(|k| [unsafe { from.add(k).read() }; 32])
+    };
+    write_planes::<E, N>(registers, inst, &planes);
     Ok(true)
+}
+
+/// The result of a load by all lanes.
+#[inline(always)]
+pub fn write_planes<E: Element, const N: usize>(registers: &mut Registers, inst: &Inst, planes: &[[E; 32]; N]) {
+    for (plane, &slot) in planes.iter().zip(&inst.d) {
+        E::Register::write(registers, slot, E::Register::collect(|lane| plane[lane].widen()), &Mask::ALL);
+    }
 }
 
 /// All lanes, each group of eight from neighbouring places.
@@ -243,13 +251,12 @@ fn load_groups<E: Element, const N: usize>(
         let addresses = std::array::from_fn(|lane| bases[lane / GROUP] + (lane % GROUP) as u64 * size);
         observe(context, inst, false, Places::Each(&addresses))?;
     }
-    for (k, &slot) in inst.d[..N].iter().enumerate() {
-        let plane = E::Register::collect(|lane| {
-            // SAFETY: `locate` found the group's 8 * N elements inside one live allocation; the address is aligned.
-            unsafe { from[lane / GROUP].add(lane % GROUP * N + k).read() }.widen()
-        });
-        E::Register::write(registers, slot, plane, &Mask::ALL);
+    let mut elements = [[E::default(); N]; 32];
+    for (to, from) in elements.chunks_exact_mut(GROUP).zip(from) {
+        // SAFETY: `locate` found the group's 8 * N elements inside one live allocation; the address is aligned.
+        unsafe { to.as_mut_ptr().copy_from_nonoverlapping(from.cast(), GROUP) };
     }
+    write_planes::<E, N>(registers, inst, &planes(|lane, k| elements[lane][k]));
     Ok(true)
 }
 
@@ -271,15 +278,23 @@ fn store_together<E: Element, const N: usize>(
     if context.is_observed {
         observe(context, inst, true, Places::Row(base))?;
     }
-    let to = host as *mut E;
-    for (k, &slot) in inst.d[..N].iter().enumerate() {
-        let plane = E::Register::plane(registers, slot);
-        for lane in 0..32 {
-            // SAFETY: `locate` found all 32 * N elements inside one live allocation; the address is aligned.
-            unsafe { to.add(lane * N + k).write(E::narrow(E::Register::get(plane, lane))) };
+    let elements = elements_of::<E, N>(registers, inst);
+    // SAFETY: `locate` found all 32 * N elements inside one live allocation; the address is aligned.
+    unsafe { (host as *mut [E; N]).copy_from_nonoverlapping(elements.as_ptr(), 32) };
+    Ok(true)
+}
+
+/// What all lanes store, in the order of memory.
+#[inline(always)]
+pub fn elements_of<E: Element, const N: usize>(registers: &Registers, inst: &Inst) -> [[E; N]; 32] {
+    let mut elements = [[E::default(); N]; 32];
+    let planes: [_; N] = std::array::from_fn(|k| E::Register::plane(registers, inst.d[k]));
+    for (lane, elements) in elements.iter_mut().enumerate() {
+        for k in 0..N {
+            elements[k] = E::narrow(E::Register::get(planes[k], lane));
         }
     }
-    Ok(true)
+    elements
 }
 
 #[inline(never)]
@@ -310,6 +325,11 @@ fn read_lanes<E: Element, const N: usize>(registers: &mut Registers, mask: &Mask
 fn store_lanes(context: &mut Context, registers: &Registers, mask: &Mask, inst: &Inst, pc: u32) -> Outcome {
     let size = usize::from(inst.bytes * inst.n);
     let hosts = lane_hosts(context, registers, mask, inst, pc, size, true)?;
+    if context.global_checks.is_some() {
+        let address =
+            |lane: usize| registers.doubles[usize::from(inst.s[0])].0[lane].wrapping_add(inst.imm as i64 as u64);
+        conflict::check(context.at, "global", registers, mask, inst, &std::array::from_fn(address))?;
+    }
     by_shape!(write_lanes, inst, (registers, mask, inst, &hosts));
     Ok(())
 }
@@ -339,6 +359,7 @@ pub fn lane_hosts(
 ) -> Result<[u64; 32], Box<Trouble>> {
     let mut hosts = [0; 32];
     let mut addresses = [0; 32];
+    context.n_polls += u64::from(inst.flags & flag::STRONG != 0 || matches!(inst.op, Op::AtomGlobal | Op::AtomGeneric));
     for lane in (0..32).filter(|lane| mask.bits >> lane & 1 == 1) {
         let address = registers.doubles[usize::from(inst.s[0])].0[lane].wrapping_add(inst.imm as i64 as u64);
         if !address.is_multiple_of(size as u64) {
@@ -363,13 +384,14 @@ pub fn lane_hosts(
 /// # Safety
 /// `from` is aligned and inside a live allocation.
 #[inline(always)]
-unsafe fn read_strong<E: Copy>(from: *const E) -> E {
+unsafe fn read_strong<E: Element>(from: *const E) -> E {
     // SAFETY: the caller's promise; an atomic of the same size has the same layout, and the copy is of that size.
     unsafe {
         match size_of::<E>() {
+            1 => std::mem::transmute_copy(&AtomicU8::from_ptr(from as *mut u8).load(Ordering::SeqCst)),
+            2 => std::mem::transmute_copy(&AtomicU16::from_ptr(from as *mut u16).load(Ordering::SeqCst)),
             4 => std::mem::transmute_copy(&AtomicU32::from_ptr(from as *mut u32).load(Ordering::SeqCst)),
-            8 => std::mem::transmute_copy(&AtomicU64::from_ptr(from as *mut u64).load(Ordering::SeqCst)),
-            _ => from.read_volatile(),
+            _ => std::mem::transmute_copy(&AtomicU64::from_ptr(from as *mut u64).load(Ordering::SeqCst)),
         }
     }
 }
@@ -379,13 +401,14 @@ unsafe fn read_strong<E: Copy>(from: *const E) -> E {
 /// # Safety
 /// `to` is aligned and inside a live allocation.
 #[inline(always)]
-unsafe fn write_strong<E: Copy>(to: *mut E, value: E) {
+unsafe fn write_strong<E: Element>(to: *mut E, value: E) {
     // SAFETY: the caller's promise; an atomic of the same size has the same layout, and the copy is of that size.
     unsafe {
         match size_of::<E>() {
+            1 => AtomicU8::from_ptr(to as *mut u8).store(std::mem::transmute_copy(&value), Ordering::SeqCst),
+            2 => AtomicU16::from_ptr(to as *mut u16).store(std::mem::transmute_copy(&value), Ordering::SeqCst),
             4 => AtomicU32::from_ptr(to as *mut u32).store(std::mem::transmute_copy(&value), Ordering::SeqCst),
-            8 => AtomicU64::from_ptr(to as *mut u64).store(std::mem::transmute_copy(&value), Ordering::SeqCst),
-            _ => to.write_volatile(value),
+            _ => AtomicU64::from_ptr(to as *mut u64).store(std::mem::transmute_copy(&value), Ordering::SeqCst),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! 16-bit floats: widening and rounding without branches, so that a loop over 32 lanes becomes vector code.
 
+use super::exact::Format;
+
 /// The bits of an IEEE binary16.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct F16(pub u16);
@@ -7,6 +9,48 @@ pub struct F16(pub u16);
 /// The bits of a bfloat16: the upper half of an f32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bf16(pub u16);
+
+/// What the two have in common, for operations that are written once.
+pub trait Half: Copy {
+    const FORMAT: Format;
+
+    fn from_bits(bits: u16) -> Self;
+    fn bits(self) -> u16;
+    /// Exact.
+    fn wide(self) -> f32;
+    /// To nearest even; NaN is 0x7fff.
+    fn round(x: f32) -> Self;
+}
+
+macro_rules! half {
+    ($($name:ident: $format:ident;)*) => {$(
+        impl Half for $name {
+            const FORMAT: Format = Format::$format;
+
+            #[inline(always)]
+            fn from_bits(bits: u16) -> Self {
+                $name(bits)
+            }
+            #[inline(always)]
+            fn bits(self) -> u16 {
+                self.0
+            }
+            #[inline(always)]
+            fn wide(self) -> f32 {
+                $name::wide(self)
+            }
+            #[inline(always)]
+            fn round(x: f32) -> Self {
+                $name::round(x)
+            }
+        }
+    )*};
+}
+
+half! {
+    F16: F16;
+    Bf16: BF16;
+}
 
 impl F16 {
     /// Exact. Scaling by 2^112 moves the exponent, subnormals included; infinity and NaN need their exponent filled up.
@@ -73,7 +117,54 @@ impl Bf16 {
     }
 }
 
+/// The value of an e5m2 byte: the upper half of an f16.
+pub fn e5m2(byte: u8) -> f32 {
+    F16(u16::from(byte) << 8).wide()
+}
+
+/// The value of an e4m3 byte: the upper part of an f16 whose exponent counts from 8 less; all ones are NaN.
+pub fn e4m3(byte: u8) -> f32 {
+    if byte & 0x7f == 0x7f {
+        return f32::NAN;
+    }
+    let magnitude = F16(u16::from(byte & 0x7f) << 7).wide() * 256.0;
+    if byte & 0x80 != 0 { -magnitude } else { magnitude }
+}
+
 /// Applies `f` to the low and the high halves.
+#[inline(always)]
+pub fn both<H: Half>(a: u32, f: impl Fn(H) -> H) -> u32 {
+    join(f(high(a)), f(low(a)))
+}
+
+/// Applies `f` to the low halves and to the high halves.
+#[inline(always)]
+pub fn both2<H: Half>(a: u32, b: u32, f: impl Fn(H, H) -> H) -> u32 {
+    join(f(high(a), high(b)), f(low(a), low(b)))
+}
+
+/// Applies `f` to the low halves and to the high halves.
+#[inline(always)]
+pub fn both3<H: Half>(a: u32, b: u32, c: u32, f: impl Fn(H, H, H) -> H) -> u32 {
+    join(f(high(a), high(b), high(c)), f(low(a), low(b), low(c)))
+}
+
+#[inline(always)]
+pub fn low<H: Half>(pair: u32) -> H {
+    H::from_bits(pair as u16)
+}
+
+#[inline(always)]
+pub fn high<H: Half>(pair: u32) -> H {
+    H::from_bits((pair >> 16) as u16)
+}
+
+#[inline(always)]
+pub fn join<H: Half>(high: H, low: H) -> u32 {
+    u32::from(high.bits()) << 16 | u32::from(low.bits())
+}
+
+/// Applies `f` to the bits of the low and the high halves.
 #[inline(always)]
 pub fn pairs(a: u32, b: u32, c: u32, f: impl Fn(u16, u16, u16) -> u16) -> u32 {
     let low = f(a as u16, b as u16, c as u16);
@@ -126,6 +217,28 @@ mod tests {
         assert_eq!(F16::round(65519.0).0, 0x7bff);
         assert_eq!(F16::round(65520.0).0, 0x7c00);
         assert_eq!(F16::round(1e30).0, 0x7c00);
+    }
+
+    #[test]
+    fn every_byte_widens_to_its_definition() {
+        for byte in 0..=255u8 {
+            let sign = if byte & 0x80 != 0 { -1.0 } else { 1.0 };
+            let definition = |exponent: i32, fraction: f64, bias: i32| {
+                let scaled = if exponent == 0 {
+                    fraction * 2f64.powi(1 - bias)
+                } else {
+                    (1.0 + fraction) * 2f64.powi(exponent - bias)
+                };
+                (sign * scaled) as f32
+            };
+            let want = definition(i32::from(byte >> 3 & 15), f64::from(byte & 7) / 8.0, 7);
+            assert!(e4m3(byte) == want || byte & 0x7f == 0x7f && e4m3(byte).is_nan(), "e4m3 {byte:#x}");
+            match byte & 0x7f {
+                0x7c => assert_eq!(e5m2(byte), f32::INFINITY * sign as f32),
+                0x7d.. => assert!(e5m2(byte).is_nan()),
+                _ => assert_eq!(e5m2(byte), definition(i32::from(byte >> 2 & 31), f64::from(byte & 3) / 4.0, 15)),
+            }
+        }
     }
 
     #[test]

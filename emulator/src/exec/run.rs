@@ -3,14 +3,13 @@
 #![allow(unsafe_code)]
 
 use super::{
-    atomic,
-    control::{self, Gathering},
+    async_copy, atomic, control,
     engine::{self, Engine},
     generic,
     lane::Lane,
-    local,
+    local, matrix,
     observe::{At, Event},
-    shared, system_call,
+    rendezvous, shared, system_call,
     trouble::{Outcome, Trouble},
     warp::Warp,
     warp_ops,
@@ -23,6 +22,9 @@ use crate::{
     perf::meter::Meter,
 };
 use std::time::Instant;
+
+/// Instructions that a strong access counts for in a warp's turn: it may be waiting for another warp to have its own.
+const POLL_FUEL: u64 = 1 << 12;
 
 /// What the warps of one worker share while they run.
 pub struct Context<'a> {
@@ -45,6 +47,8 @@ pub struct Context<'a> {
     pub global_checks: Option<Box<GlobalChecks>>,
     /// Of the CTA that runs now.
     pub shared_checks: Option<Box<SharedChecks>>,
+    /// Strong accesses to global memory since the warp's turn began.
+    pub n_polls: u64,
     pub n_warp_instructions: u64,
     pub n_lane_instructions: u64,
     pub started: Instant,
@@ -68,6 +72,7 @@ impl<'a> Context<'a> {
             meter: None,
             global_checks: None,
             shared_checks: None,
+            n_polls: 0,
             n_warp_instructions: 0,
             n_lane_instructions: 0,
             started: Instant::now(),
@@ -121,8 +126,9 @@ pub fn run(context: &mut Context, warp: &mut Warp, fuel: u64) -> Stop {
     let (program, engine) = (context.program, context.engine);
     context.at.warp = warp.index;
     let (mut n_instructions, mut n_lane_instructions) = (0, 0);
+    context.n_polls = 0;
     let stop = loop {
-        if n_instructions >= fuel {
+        if n_instructions + context.n_polls * POLL_FUEL >= fuel {
             break Stop::Yield;
         }
         let pc = warp.pc as usize;
@@ -140,6 +146,9 @@ pub fn run(context: &mut Context, warp: &mut Warp, fuel: u64) -> Stop {
                 // SAFETY: `Engine::best` chose an engine whose features this CPU has.
                 unsafe { engine.arithmetic[inst.op as usize](&mut warp.registers, inst, &warp.mask) };
             }
+            if let Some(meter) = &mut context.meter {
+                meter.issue(pc, warp.mask.n_lanes);
+            }
             warp.pc += n_straight as u32;
             n_instructions += n_straight as u64;
             n_lane_instructions += n_straight as u64 * warp.mask.n_lanes;
@@ -147,6 +156,9 @@ pub fn run(context: &mut Context, warp: &mut Warp, fuel: u64) -> Stop {
         }
         n_instructions += 1;
         n_lane_instructions += warp.mask.n_lanes;
+        if let Some(meter) = &mut context.meter {
+            meter.issue(pc, warp.mask.n_lanes);
+        }
         match step(context, engine, warp, inst) {
             Flow::Next => warp.pc += 1,
             Flow::Jumped => {}
@@ -188,7 +200,7 @@ fn step(context: &mut Context, engine: &Engine, warp: &mut Warp, inst: &Inst) ->
 }
 
 /// What follows an instruction that is not arithmetic.
-enum Flow {
+pub enum Flow {
     /// The next instruction, with all lanes that ran before.
     Next,
     /// `pc` and mask are set.
@@ -218,8 +230,13 @@ fn flow(context: &mut Context, engine: &Engine, warp: &mut Warp, inst: &Inst, al
         Op::LdShared => call(engine.load_shared, context, warp).into(),
         Op::StShared => call(engine.store_shared, context, warp).into(),
         Op::ShflUp | Op::ShflDown | Op::ShflBfly | Op::ShflIdx => {
-            synced(warp, inst, 3, |warp| call(engine.shuffle, context, warp))
+            rendezvous::synced(context.program, warp, inst, 3, all, |warp| call(engine.shuffle, context, warp))
         }
+        Op::Mma => rendezvous::aligned(warp, all, |warp| call(engine.multiply, context, warp)),
+        Op::LdMatrix => rendezvous::aligned(warp, all, |warp| matrix::load(context, &mut warp.registers, inst)),
+        Op::StMatrix => rendezvous::aligned(warp, all, |warp| matrix::store(context, &warp.registers, inst)),
+        Op::CpAsync => async_copy::issue(context, warp, inst).into(),
+        Op::CpAsyncWait => async_copy::wait(context, warp, inst).into(),
         Op::Bra => {
             control::branch_or_fall(warp, all, inst.imm as u32);
             Flow::Jumped
@@ -261,27 +278,45 @@ fn load_param(context: &mut Context, warp: &mut Warp, inst: &Inst) -> Outcome {
 fn rare_flow(context: &mut Context, warp: &mut Warp, inst: &Inst, all: u32) -> Flow {
     let active = warp.mask.bits;
     match inst.op {
-        Op::VoteAll | Op::VoteAny | Op::VoteUni | Op::VoteBallot => synced(warp, inst, 1, |warp| {
-            warp_ops::vote(&mut warp.registers, &warp.mask, inst);
-            Ok(())
-        }),
-        Op::MatchAny | Op::MatchAll => synced(warp, inst, 1, |warp| {
+        Op::VoteAll | Op::VoteAny | Op::VoteUni | Op::VoteBallot => {
+            rendezvous::synced(context.program, warp, inst, 1, all, |warp| {
+                warp_ops::vote(&mut warp.registers, &warp.mask, inst);
+                Ok(())
+            })
+        }
+        Op::MatchAny | Op::MatchAll => rendezvous::synced(context.program, warp, inst, 1, all, |warp| {
             warp_ops::matching(&mut warp.registers, &warp.mask, inst);
             Ok(())
         }),
-        Op::Redux => synced(warp, inst, 1, |warp| {
+        Op::Redux => rendezvous::synced(context.program, warp, inst, 1, all, |warp| {
             warp_ops::reduce(&mut warp.registers, &warp.mask, inst);
             Ok(())
         }),
-        Op::BarWarpSync => synced(warp, inst, 0, |warp| {
+        Op::BarWarpSync => rendezvous::synced(context.program, warp, inst, 0, all, |warp| {
             context.observe(Event::WarpSync { lanes: warp.mask.bits });
             Ok(())
         }),
+        Op::Elect => rendezvous::synced(context.program, warp, inst, 0, all, |warp| {
+            warp_ops::elect(&mut warp.registers, &warp.mask, inst);
+            Ok(())
+        }),
+        Op::MovMatrix => rendezvous::aligned(warp, all, |warp| {
+            matrix::transpose(&mut warp.registers, inst);
+            Ok(())
+        }),
+        Op::CpAsyncCommit => {
+            async_copy::commit(warp);
+            Flow::Next
+        }
+        Op::BraIndexed => {
+            warp.mask.set(all);
+            branch_indexed(context.program, warp, inst, active)
+        }
         Op::ActiveMask => {
             u32::write(&mut warp.registers, inst.d[0], [active; 32], &warp.mask);
             Flow::Next
         }
-        Op::BarSync | Op::BarArrive | Op::BarRed => barrier(warp, inst, all),
+        Op::BarSync | Op::BarArrive | Op::BarRed => rendezvous::barrier(context.program, warp, inst, all),
         Op::Membar => {
             std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
             context.observe(Event::Fence { lanes: active });
@@ -299,7 +334,20 @@ fn rare_flow(context: &mut Context, warp: &mut Warp, inst: &Inst, all: u32) -> F
         }
         Op::Ret | Op::Exit => {
             warp.mask.set(all);
+            if context.shared_checks.is_some()
+                && let Err(trouble) = rendezvous::desert(context.program, warp, active)
+            {
+                return Flow::Stop(Stop::Trouble(trouble));
+            }
             if control::exit(warp, active) { Flow::Jumped } else { Flow::Stop(Stop::Done) }
+        }
+        Op::CheckWritten => {
+            let unwritten = active & !warp.registers.preds[usize::from(inst.s[0])];
+            if unwritten == 0 {
+                return Flow::Next;
+            }
+            let lane = unwritten.trailing_zeros() as usize;
+            Flow::Stop(Stop::Trouble(Trouble::because(FaultKind::UninitRegister, lane, "")))
         }
         Op::Trap => {
             let lane = active.trailing_zeros() as usize;
@@ -320,44 +368,15 @@ fn rare_flow(context: &mut Context, warp: &mut Warp, inst: &Inst, all: u32) -> F
     }
 }
 
-/// Runs a `.sync` instruction once all its members are here. Its member mask is source `mask_at`.
-fn synced(warp: &mut Warp, inst: &Inst, mask_at: usize, run: impl FnOnce(&mut Warp) -> Outcome) -> Flow {
-    let members = warp_ops::members(&warp.registers, &warp.mask, inst.s[mask_at]);
-    if let Err(trouble) = warp_ops::check_members(&warp.mask, members) {
-        return Flow::Stop(Stop::Trouble(trouble));
+/// `brx.idx` of `lanes`: s = index in the branch table, which has to be inside.
+fn branch_indexed(program: &Program, warp: &mut Warp, inst: &Inst, lanes: u32) -> Flow {
+    let targets = &program.tables[inst.imm as usize];
+    let index = *u32::plane(&warp.registers, inst.s[0]);
+    let wrong = (0..32).find(|&lane| lanes >> lane & 1 == 1 && index[lane] as usize >= targets.len());
+    if let Some(lane) = wrong {
+        let note = format!("index {} in a table of {} targets", index[lane], targets.len());
+        return Flow::Stop(Stop::Trouble(Trouble::because(FaultKind::OutOfBounds, lane, note)));
     }
-    match control::gather(warp, members) {
-        Gathering::Complete => run(warp).into(),
-        Gathering::Switched => Flow::Jumped,
-        Gathering::Stuck => {
-            let lane = warp.splits.last().map_or(0, |it| it.mask.trailing_zeros() as usize);
-            let note = format!("lanes of the member mask {members:#010x} wait elsewhere and never arrive");
-            Flow::Stop(Stop::Trouble(Trouble::because(FaultKind::Deadlock, lane, note)))
-        }
-    }
-}
-
-/// `bar.sync`, `bar.arrive`, `bar.red`: s = id, count, predicate. All live lanes of the warp must arrive together.
-fn barrier(warp: &mut Warp, inst: &Inst, all: u32) -> Flow {
-    let lane = warp.mask.bits.trailing_zeros() as usize & 31;
-    let divergence = |missing: u32| {
-        let note = format!("lanes {missing:#010x} of the warp are elsewhere");
-        Flow::Stop(Stop::Trouble(Trouble::because(FaultKind::BarrierDivergence, lane, note)))
-    };
-    if warp.mask.bits != all {
-        return divergence(warp.live & !warp.mask.bits);
-    }
-    match control::gather(warp, !0) {
-        Gathering::Complete => {}
-        Gathering::Switched => return Flow::Jumped,
-        Gathering::Stuck => {
-            let here = warp.splits.last().map_or(0, |it| it.mask);
-            return divergence(warp.live & !here);
-        }
-    }
-    let read = |slot: u16| u32::plane(&warp.registers, slot)[lane];
-    let n_threads = (inst.flags & flag::HAS_COUNT != 0).then(|| read(inst.s[1]));
-    let arrival = Arrival { pc: warp.pc, id: read(inst.s[0]), n_threads };
-    warp.pc += 1;
-    Flow::Stop(Stop::Barrier(arrival))
+    control::branch_apart(warp, lanes, |lane| targets[index[lane] as usize]);
+    Flow::Jumped
 }

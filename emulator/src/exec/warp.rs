@@ -1,6 +1,9 @@
 //! A warp: 32 threads, their registers, and the groups they split into when they branch apart.
 
-use super::lane::{Doubles, Mask, Registers, Words};
+use super::{
+    async_copy::Queue,
+    lane::{Doubles, Mask, Registers, Words},
+};
 use crate::lower::program::{Program, Special};
 
 /// Threads of a warp that wait while others run.
@@ -33,8 +36,12 @@ pub struct Warp {
     pub n_backward: u32,
     /// The running group goes on although one at a lower address waits: it is its turn.
     pub holds_turn: bool,
+    /// Lanes that were elsewhere when others of the warp parked at an `.aligned` barrier.
+    pub awaited: u32,
     /// Local memory, a plane for each word of a thread's frame.
     pub local: Vec<Words>,
+    /// What `cp.async` has not landed yet.
+    pub copies: Queue,
 }
 
 /// What fills the special registers of a CTA's warps.
@@ -74,7 +81,9 @@ impl Warp {
             splits: Vec::new(),
             n_backward: 0,
             holds_turn: false,
+            awaited: 0,
             local,
+            copies: Queue::default(),
         }
     }
 
@@ -88,8 +97,10 @@ impl Warp {
         self.pc = 0;
         self.n_backward = 0;
         self.holds_turn = false;
+        self.awaited = 0;
         self.stack.clear();
         self.splits.clear();
+        self.copies.clear();
         for &(slot, special) in &program.specials {
             let index = self.index;
             let plane = &mut self.registers.words[usize::from(slot)].0;

@@ -1,5 +1,6 @@
 //! Comparisons: the PTX ISA's "Comparison and Selection Instructions". `set` and the `.and`/`.or`/`.xor` forms of
 //! `setp` are made of these by the lowering. The unordered forms (`ltu`) are true on NaN, the others false.
+//! Comparisons of 16-bit floats and seldom ones are in `super::rare`.
 
 macro_rules! compare { ($with:ident { $($table:tt)* }) => { crate::isa::convert::convert! { $with { $($table)*
     SetEqB16       bool = (a: u16, b: u16)                "setp.eq.{b16,u16,s16}"            a == b;
@@ -32,20 +33,26 @@ macro_rules! compare { ($with:ident { $($table:tt)* }) => { crate::isa::convert:
     SetLeS64       bool = (a: i64, b: i64)                "setp.le.s64"                      a <= b;
     SetGtS64       bool = (a: i64, b: i64)                "setp.gt.s64"                      a > b;
     SetGeS64       bool = (a: i64, b: i64)                "setp.ge.s64"                      a >= b;
-    SetEqF32       bool = (a: f32, b: f32)                "setp.eq{,.ftz}.f32"               a == b;
-    SetNeF32       bool = (a: f32, b: f32)                "setp.ne{,.ftz}.f32"               (a < b) | (a > b);
-    SetLtF32       bool = (a: f32, b: f32)                "setp.lt{,.ftz}.f32"               a < b;
-    SetLeF32       bool = (a: f32, b: f32)                "setp.le{,.ftz}.f32"               a <= b;
-    SetGtF32       bool = (a: f32, b: f32)                "setp.gt{,.ftz}.f32"               a > b;
-    SetGeF32       bool = (a: f32, b: f32)                "setp.ge{,.ftz}.f32"               a >= b;
-    SetEquF32      bool = (a: f32, b: f32)                "setp.equ{,.ftz}.f32"              !((a < b) | (a > b));
-    SetNeuF32      bool = (a: f32, b: f32)                "setp.neu{,.ftz}.f32"              a != b;
-    SetLtuF32      bool = (a: f32, b: f32)                "setp.ltu{,.ftz}.f32"              !(a >= b);
-    SetLeuF32      bool = (a: f32, b: f32)                "setp.leu{,.ftz}.f32"              !(a > b);
-    SetGtuF32      bool = (a: f32, b: f32)                "setp.gtu{,.ftz}.f32"              !(a <= b);
-    SetGeuF32      bool = (a: f32, b: f32)                "setp.geu{,.ftz}.f32"              !(a < b);
-    SetNumF32      bool = (a: f32, b: f32)                "setp.num{,.ftz}.f32"              !(a.is_nan() | b.is_nan());
-    SetNanF32      bool = (a: f32, b: f32)                "setp.nan{,.ftz}.f32"              a.is_nan() | b.is_nan();
+    SetEqF32       bool = (a: f32, b: f32)                "setp.eq.f32"                      a == b;
+    SetNeF32       bool = (a: f32, b: f32)                "setp.ne.f32"                      (a < b) | (a > b);
+    SetLtF32       bool = (a: f32, b: f32)                "setp.lt.f32"                      a < b;
+    SetLeF32       bool = (a: f32, b: f32)                "setp.le.f32"                      a <= b;
+    SetGtF32       bool = (a: f32, b: f32)                "setp.gt.f32"                      a > b;
+    SetGeF32       bool = (a: f32, b: f32)                "setp.ge.f32"                      a >= b;
+    SetEquF32      bool = (a: f32, b: f32)                "setp.equ.f32"                     !((a < b) | (a > b));
+    SetNeuF32      bool = (a: f32, b: f32)                "setp.neu.f32"                     a != b;
+    SetLtuF32      bool = (a: f32, b: f32)                "setp.ltu.f32"                     !(a >= b);
+    SetLeuF32      bool = (a: f32, b: f32)                "setp.leu.f32"                     !(a > b);
+    SetGtuF32      bool = (a: f32, b: f32)                "setp.gtu.f32"                     !(a <= b);
+    SetGeuF32      bool = (a: f32, b: f32)                "setp.geu.f32"                     !(a < b);
+    SetNumF32      bool = (a: f32, b: f32)                "setp.num.f32"                     !(a.is_nan() | b.is_nan());
+    SetNanF32      bool = (a: f32, b: f32)                "setp.nan.f32"                     a.is_nan() | b.is_nan();
+    SetEqFtzF32    bool = (a: f32, b: f32)                "setp.eq.ftz.f32"                  fp::ftz(a) == fp::ftz(b);
+    SetNeuFtzF32   bool = (a: f32, b: f32)                "setp.neu.ftz.f32"                 fp::ftz(a) != fp::ftz(b);
+    SetLtFtzF32    bool = (a: f32, b: f32)                "setp.lt.ftz.f32"                  fp::ftz(a) < fp::ftz(b);
+    SetLeFtzF32    bool = (a: f32, b: f32)                "setp.le.ftz.f32"                  fp::ftz(a) <= fp::ftz(b);
+    SetGtFtzF32    bool = (a: f32, b: f32)                "setp.gt.ftz.f32"                  fp::ftz(a) > fp::ftz(b);
+    SetGeFtzF32    bool = (a: f32, b: f32)                "setp.ge.ftz.f32"                  fp::ftz(a) >= fp::ftz(b);
     SetEqF64       bool = (a: f64, b: f64)                "setp.eq.f64"                      a == b;
     SetNeF64       bool = (a: f64, b: f64)                "setp.ne.f64"                      (a < b) | (a > b);
     SetLtF64       bool = (a: f64, b: f64)                "setp.lt.f64"                      a < b;
@@ -58,17 +65,5 @@ macro_rules! compare { ($with:ident { $($table:tt)* }) => { crate::isa::convert:
     SetGtuF64      bool = (a: f64, b: f64)                "setp.gtu.f64"                     !(a <= b);
     SetGeuF64      bool = (a: f64, b: f64)                "setp.geu.f64"                     !(a < b);
     SetNanF64      bool = (a: f64, b: f64)                "setp.nan.f64"                     a.is_nan() | b.is_nan();
-    SetEqF16       bool = (a: F16, b: F16)                "setp.eq.f16"                      a.wide() == b.wide();
-    SetLtF16       bool = (a: F16, b: F16)                "setp.lt.f16"                      a.wide() < b.wide();
-    SetLeF16       bool = (a: F16, b: F16)                "setp.le.f16"                      a.wide() <= b.wide();
-    SetGtF16       bool = (a: F16, b: F16)                "setp.gt.f16"                      a.wide() > b.wide();
-    SetGeF16       bool = (a: F16, b: F16)                "setp.ge.f16"                      a.wide() >= b.wide();
-    SetNeuF16      bool = (a: F16, b: F16)                "setp.neu.f16"                     a.wide() != b.wide();
-    SetEqBf16      bool = (a: Bf16, b: Bf16)              "setp.eq.bf16"                     a.wide() == b.wide();
-    SetLtBf16      bool = (a: Bf16, b: Bf16)              "setp.lt.bf16"                     a.wide() < b.wide();
-    SetLeBf16      bool = (a: Bf16, b: Bf16)              "setp.le.bf16"                     a.wide() <= b.wide();
-    SetGtBf16      bool = (a: Bf16, b: Bf16)              "setp.gt.bf16"                     a.wide() > b.wide();
-    SetGeBf16      bool = (a: Bf16, b: Bf16)              "setp.ge.bf16"                     a.wide() >= b.wide();
-    SetNeuBf16     bool = (a: Bf16, b: Bf16)              "setp.neu.bf16"                    a.wide() != b.wide();
 } } } }
 pub(crate) use compare;

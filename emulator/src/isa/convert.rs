@@ -1,8 +1,9 @@
-//! Conversions: the PTX ISA's `cvt`. Rust's `as` from floats saturates and turns NaN into 0, as the ISA asks. The source of
-//! an integer conversion is the low part of its register, and the result of a narrow one fills its register extended.
+//! Conversions: the PTX ISA's `cvt`. Rust's `as` from floats saturates and turns NaN into 0, as the ISA asks; but from f64,
+//! and to 64 bits, NaN becomes the highest bit alone. The source of an integer conversion is the low part of its register,
+//! and the result of a narrow one fills its register extended.
 
 macro_rules! convert { ($with:ident { $($table:tt)* }) => { $with! { $($table)*
-    CvtU8          u32 = (a: u8)                          "cvt.{u8.u8,u8.u16,u8.s16,u8.u32,u8.s32,u16.u8,s16.u8,u32.u8,s32.u8}" u32::from(a);
+    CvtU8          u32 = (a: u8)                          "cvt.{u8.u8,u8.u16,u8.s16,u8.s8,u8.u32,u8.s32,u16.u8,s16.u8,u32.u8,s32.u8}" u32::from(a);
     CvtS8          i32 = (a: i8)                          "cvt.{s8.u8,s8.s8,s8.u16,s8.s16,s8.u32,s8.s32,s32.s8,u32.s8}" i32::from(a);
     CvtS16S8       i16 = (a: i8)                          "cvt.{s16,u16}.s8"                 i16::from(a);
     CvtU16         u16 = (a: u16)                         "cvt.{u16,s16}.{u16,s16,u32,s32}"  a;
@@ -20,78 +21,48 @@ macro_rules! convert { ($with:ident { $($table:tt)* }) => { $with! { $($table)*
     CvtU64U32      u64 = (a: u32)                         "cvt.{u64,s64}.u32"                u64::from(a);
     CvtU64S32      i64 = (a: i32)                         "cvt.{u64,s64}.s32"                i64::from(a);
     CvtU64U64      u64 = (a: u64)                         "cvt.{u64,s64}.{u64,s64}"          a;
-    CvtSatU8S32    u32 = (a: i32)                         "cvt.sat.u8.s32"                   a.clamp(0, 255) as u32;
-    CvtSatS8S32    i32 = (a: i32)                         "cvt.sat.s8.s32"                   a.clamp(-128, 127);
-    CvtSatU16S32   u16 = (a: i32)                         "cvt.sat.u16.s32"                  a.clamp(0, 65535) as u16;
-    CvtSatS16S32   i16 = (a: i32)                         "cvt.sat.s16.s32"                  a.clamp(-32768, 32767) as i16;
 
-    CvtF32U8       f32 = (a: u8)                          "cvt.rn.f32.u8"                    f32::from(a);
-    CvtF32S8       f32 = (a: i8)                          "cvt.rn.f32.s8"                    f32::from(a);
-    CvtF32U16      f32 = (a: u16)                         "cvt.rn.f32.u16"                   f32::from(a);
-    CvtF32S16      f32 = (a: i16)                         "cvt.rn.f32.s16"                   f32::from(a);
-    CvtF32U32      f32 = (a: u32)                         "cvt.rn.f32.u32"                   a as f32;
-    CvtF32S32      f32 = (a: i32)                         "cvt.rn.f32.s32"                   a as f32;
-    CvtF32U64      f32 = (a: u64)                         "cvt.rn.f32.u64"                   a as f32;
-    CvtF32S64      f32 = (a: i64)                         "cvt.rn.f32.s64"                   a as f32;
-    CvtF64U32      f64 = (a: u32)                         "cvt.rn.f64.u32"                   f64::from(a);
-    CvtF64S32      f64 = (a: i32)                         "cvt.rn.f64.s32"                   f64::from(a);
+    CvtF32U8       f32 = (a: u8)                          "cvt.{rn,rz,rm,rp}{,.ftz}.f32.u8"  f32::from(a);
+    CvtF32S8       f32 = (a: i8)                          "cvt.{rn,rz,rm,rp}{,.ftz}.f32.s8"  f32::from(a);
+    CvtF32U16      f32 = (a: u16)                         "cvt.{rn,rz,rm,rp}{,.ftz}.f32.u16" f32::from(a);
+    CvtF32S16      f32 = (a: i16)                         "cvt.{rn,rz,rm,rp}{,.ftz}.f32.s16" f32::from(a);
+    CvtF32U32      f32 = (a: u32)                         "cvt.rn{,.ftz}.f32.u32"            a as f32;
+    CvtF32S32      f32 = (a: i32)                         "cvt.rn{,.ftz}.f32.s32"            a as f32;
+    CvtF32U64      f32 = (a: u64)                         "cvt.rn{,.ftz}.f32.u64"            a as f32;
+    CvtF32S64      f32 = (a: i64)                         "cvt.rn{,.ftz}.f32.s64"            a as f32;
+    CvtF64U32      f64 = (a: u32)                         "cvt.{rn,rz,rm,rp}.f64.u32"        f64::from(a);
+    CvtF64S32      f64 = (a: i32)                         "cvt.{rn,rz,rm,rp}.f64.s32"        f64::from(a);
     CvtF64U64      f64 = (a: u64)                         "cvt.rn.f64.u64"                   a as f64;
     CvtF64S64      f64 = (a: i64)                         "cvt.rn.f64.s64"                   a as f64;
-    CvtRzF32U64    f32 = (a: u64)                         "cvt.rz.f32.u64"                   fp::u64_toward_zero(a);
-    CvtRpF32U64    f32 = (a: u64)                         "cvt.rp.f32.u64"                   fp::u64_up(a);
-    CvtRzF32U32    f32 = (a: u32)                         "cvt.rz.f32.u32"                   fp::u64_toward_zero(u64::from(a));
-    CvtRpF32U32    f32 = (a: u32)                         "cvt.rp.f32.u32"                   fp::u64_up(u64::from(a));
-    CvtRniS32F32   i32 = (a: f32)                         "cvt.rni{,.ftz}.s32.f32"           a.round_ties_even() as i32;
-    CvtRziS32F32   i32 = (a: f32)                         "cvt.rzi{,.ftz}.s32.f32"           a as i32;
-    CvtRmiS32F32   i32 = (a: f32)                         "cvt.rmi{,.ftz}.s32.f32"           a.floor() as i32;
-    CvtRpiS32F32   i32 = (a: f32)                         "cvt.rpi{,.ftz}.s32.f32"           a.ceil() as i32;
-    CvtRniU32F32   u32 = (a: f32)                         "cvt.rni{,.ftz}.u32.f32"           a.round_ties_even() as u32;
-    CvtRziU32F32   u32 = (a: f32)                         "cvt.rzi{,.ftz}.u32.f32"           a as u32;
-    CvtRmiU32F32   u32 = (a: f32)                         "cvt.rmi{,.ftz}.u32.f32"           a.floor() as u32;
-    CvtRpiU32F32   u32 = (a: f32)                         "cvt.rpi{,.ftz}.u32.f32"           a.ceil() as u32;
-    CvtRniS64F32   i64 = (a: f32)                         "cvt.rni{,.ftz}.s64.f32"           a.round_ties_even() as i64;
-    CvtRziS64F32   i64 = (a: f32)                         "cvt.rzi{,.ftz}.s64.f32"           a as i64;
-    CvtRniU64F32   u64 = (a: f32)                         "cvt.rni{,.ftz}.u64.f32"           a.round_ties_even() as u64;
-    CvtRziU64F32   u64 = (a: f32)                         "cvt.rzi{,.ftz}.u64.f32"           a as u64;
-    CvtRziS16F32   i16 = (a: f32)                         "cvt.rzi{,.ftz}.s16.f32"           a as i16;
-    CvtRziU16F32   u16 = (a: f32)                         "cvt.rzi{,.ftz}.u16.f32"           a as u16;
-    CvtRniS32F64   i32 = (a: f64)                         "cvt.rni.s32.f64"                  a.round_ties_even() as i32;
-    CvtRziS32F64   i32 = (a: f64)                         "cvt.rzi.s32.f64"                  a as i32;
-    CvtRziU32F64   u32 = (a: f64)                         "cvt.rzi.u32.f64"                  a as u32;
-    CvtRniS64F64   i64 = (a: f64)                         "cvt.rni.s64.f64"                  a.round_ties_even() as i64;
-    CvtRziS64F64   i64 = (a: f64)                         "cvt.rzi.s64.f64"                  a as i64;
-    CvtRziU64F64   u64 = (a: f64)                         "cvt.rzi.u64.f64"                  a as u64;
-    RoundNiF32     f32 = (a: f32)                         "cvt.rni{,.ftz}.f32.f32"           a.round_ties_even();
-    RoundZiF32     f32 = (a: f32)                         "cvt.rzi{,.ftz}.f32.f32"           a.trunc();
-    RoundMiF32     f32 = (a: f32)                         "cvt.rmi{,.ftz}.f32.f32"           a.floor();
-    RoundPiF32     f32 = (a: f32)                         "cvt.rpi{,.ftz}.f32.f32"           a.ceil();
-    RoundNiF64     f64 = (a: f64)                         "cvt.rni.f64.f64"                  a.round_ties_even();
-    RoundZiF64     f64 = (a: f64)                         "cvt.rzi.f64.f64"                  a.trunc();
-    RoundMiF64     f64 = (a: f64)                         "cvt.rmi.f64.f64"                  a.floor();
-    RoundPiF64     f64 = (a: f64)                         "cvt.rpi.f64.f64"                  a.ceil();
+    CvtRniS32F32   i32 = (a: f32)                         "cvt.rni{,.ftz}{,.sat}.s32.f32"    a.round_ties_even() as i32;
+    CvtRziS32F32   i32 = (a: f32)                         "cvt.rzi{,.ftz}{,.sat}.s32.f32"    a as i32;
+    CvtRmiS32F32   i32 = (a: f32)                         "cvt.rmi{,.sat}.s32.f32"           a.floor() as i32;
+    CvtRpiS32F32   i32 = (a: f32)                         "cvt.rpi{,.sat}.s32.f32"           a.ceil() as i32;
+    CvtRniU32F32   u32 = (a: f32)                         "cvt.rni{,.ftz}{,.sat}.u32.f32"    a.round_ties_even() as u32;
+    CvtRziU32F32   u32 = (a: f32)                         "cvt.rzi{,.ftz}{,.sat}.u32.f32"    a as u32;
+    CvtRmiU32F32   u32 = (a: f32)                         "cvt.rmi{,.sat}.u32.f32"           a.floor() as u32;
+    CvtRpiU32F32   u32 = (a: f32)                         "cvt.rpi{,.sat}.u32.f32"           a.ceil() as u32;
+    CvtRziS64F32   i64 = (a: f32)                         "cvt.rzi{,.ftz}{,.sat}.s64.f32"    if a.is_nan() { i64::MIN } else { a as i64 };
+    CvtRziU64F32   u64 = (a: f32)                         "cvt.rzi{,.ftz}{,.sat}.u64.f32"    if a.is_nan() { 1 << 63 } else { a as u64 };
+    CvtRziS32F64   i32 = (a: f64)                         "cvt.rzi{,.sat}.s32.f64"           if a.is_nan() { i32::MIN } else { a as i32 };
+    CvtRziU32F64   u32 = (a: f64)                         "cvt.rzi{,.sat}.u32.f64"           if a.is_nan() { 1 << 31 } else { a as u32 };
+    CvtRziS64F64   i64 = (a: f64)                         "cvt.rzi{,.sat}.s64.f64"           if a.is_nan() { i64::MIN } else { a as i64 };
+    RoundNiF32     f32 = (a: f32)                         "cvt.rni.f32.f32"                  fp::canonical(a.round_ties_even());
+    RoundZiF32     f32 = (a: f32)                         "cvt.rzi.f32.f32"                  fp::canonical(a.trunc());
+    RoundMiF32     f32 = (a: f32)                         "cvt.rmi.f32.f32"                  fp::canonical(a.floor());
+    RoundPiF32     f32 = (a: f32)                         "cvt.rpi.f32.f32"                  fp::canonical(a.ceil());
     CvtF32F32      f32 = (a: f32)                         "cvt.f32.f32"                      a;
-    CvtSatF32F32   f32 = (a: f32)                         "cvt{,.ftz}.sat.f32.f32"           fp::saturate(a);
+    CvtSatF32F32   f32 = (a: f32)                         "cvt.sat.f32.f32"                  fp::saturate(a);
     CvtFtzF32F32   f32 = (a: f32)                         "cvt.ftz.f32.f32"                  fp::ftz(a);
-    CvtF64F32      f64 = (a: f32)                         "cvt{,.ftz}.f64.f32"               f64::from(a);
-    CvtF32F64      f32 = (a: f64)                         "cvt.rn.f32.f64"                   a as f32;
-    CvtRzF32F64    f32 = (a: f64)                         "cvt.rz.f32.f64"                   fp::f64_toward_zero(a);
+    CvtF64F32      f64 = (a: f32)                         "cvt.f64.f32"                      f64::from(a);
+    CvtF32F64      f32 = (a: f64)                         "cvt.rn.f32.f64"                   fp::canonical(a as f32);
 
-    CvtF32F16      f32 = (a: F16)                         "cvt{,.ftz}.f32.f16"               a.wide();
-    CvtF32Bf16     f32 = (a: Bf16)                        "cvt.f32.bf16"                     a.wide();
+    CvtF32F16      f32 = (a: F16)                         "cvt{,.ftz}.f32.f16"               fp::canonical(a.wide());
+    CvtF32Bf16     f32 = (a: Bf16)                        "cvt{,.rn,.rz,.rm,.rp}.f32.bf16"   a.wide();
     CvtF16F32      F16 = (a: f32)                         "cvt.rn{,.ftz}.f16.f32"            F16::round(a);
-    CvtRzF16F32    F16 = (a: f32)                         "cvt.rz.f16.f32"                   F16::round_toward_zero(a);
-    CvtSatF16F32   F16 = (a: f32)                         "cvt.rn.sat.f16.f32"               F16::round(fp::saturate(a));
     CvtBf16F32     Bf16 = (a: f32)                        "cvt.rn.bf16.f32"                  Bf16::round(a);
-    CvtRzBf16F32   Bf16 = (a: f32)                        "cvt.rz.bf16.f32"                  Bf16::round_toward_zero(a);
     // #data-movement-and-conversion-instructions-cvt: "for .f16x2, .bf16x2: a goes to the upper half".
     CvtF16x2F32    u32 = (a: f32, b: f32)                 "cvt.rn.f16x2.f32"                 u32::from(F16::round(a).0) << 16 | u32::from(F16::round(b).0);
     CvtBf16x2F32   u32 = (a: f32, b: f32)                 "cvt.rn.bf16x2.f32"                u32::from(Bf16::round(a).0) << 16 | u32::from(Bf16::round(b).0);
-    CvtRzBf16x2F32 u32 = (a: f32, b: f32)                 "cvt.rz.bf16x2.f32"                u32::from(Bf16::round_toward_zero(a).0) << 16 | u32::from(Bf16::round_toward_zero(b).0);
-    CvtF16S32      F16 = (a: i32)                         "cvt.rn.f16.s32"                   F16::round_f64(f64::from(a));
-    CvtF16U32      F16 = (a: u32)                         "cvt.rn.f16.u32"                   F16::round_f64(f64::from(a));
-    CvtF16S16      F16 = (a: i16)                         "cvt.rn.f16.s16"                   F16::round(f32::from(a));
-    CvtF16U16      F16 = (a: u16)                         "cvt.rn.f16.u16"                   F16::round(f32::from(a));
-    CvtRziS32F16   i32 = (a: F16)                         "cvt.rzi.s32.f16"                  a.wide() as i32;
-    CvtRniS32F16   i32 = (a: F16)                         "cvt.rni.s32.f16"                  a.wide().round_ties_even() as i32;
 } } }
 pub(crate) use convert;

@@ -99,7 +99,7 @@ macro_rules! integer { ($with:ident { $($table:tt)* }) => { crate::isa::float::f
     CnotB16        u16 = (a: u16)                         "cnot.b16"                         u16::from(a == 0);
     CnotB32        u32 = (a: u32)                         "cnot.b32"                         u32::from(a == 0);
     CnotB64        u64 = (a: u64)                         "cnot.b64"                         u64::from(a == 0);
-    Lop3           u32 = (a: u32, b: u32, c: u32, lut: u32) "lop3.b32"                       bits::lop3(a, b, c, lut);
+    Lop3           u32 = (a: u32, b: u32, c: u32, lut: u32) "lop3.b32"                         bits::lop3(a, b, c, lut);
     // Shift amounts clamp at the width (#logic-and-shift-instructions-shl); they don't wrap as on x86.
     ShlB16         u16 = (a: u16, b: u32)                 "shl.b16"                          if b > 15 { 0 } else { a << b };
     ShlB32         u32 = (a: u32, b: u32)                 "shl.b32"                          if b > 31 { 0 } else { a << (b & 31) };
@@ -130,8 +130,8 @@ macro_rules! integer { ($with:ident { $($table:tt)* }) => { crate::isa::float::f
     BfeU64         u64 = (a: u64, pos: u32, len: u32)     "bfe.u64"                          bits::extract(a, pos, len);
     BfeS32         i32 = (a: i32, pos: u32, len: u32)     "bfe.s32"                          bits::extract_signed(i64::from(a), pos, len, 32) as i32;
     BfeS64         i64 = (a: i64, pos: u32, len: u32)     "bfe.s64"                          bits::extract_signed(a, pos, len, 64);
-    BfiB32         u32 = (a: u32, b: u32, pos: u32, len: u32) "bfi.b32"                      bits::insert(u64::from(a), u64::from(b), pos, len) as u32;
-    BfiB64         u64 = (a: u64, b: u64, pos: u32, len: u32) "bfi.b64"                      bits::insert(a, b, pos, len);
+    BfiB32         u32 = (a: u32, b: u32, pos: u32, len: u32) "bfi.b32"                          bits::insert(u64::from(a), u64::from(b), pos, len) as u32;
+    BfiB64         u64 = (a: u64, b: u64, pos: u32, len: u32) "bfi.b64"                          bits::insert(a, b, pos, len);
     Prmt           u32 = (a: u32, b: u32, c: u32)         "prmt.b32"                         bits::permute(a, b, c);
     PrmtF4e        u32 = (a: u32, b: u32, c: u32)         "prmt.b32.f4e"                     bits::permute(a, b, 0x3210 + 0x1111 * (c & 3));
     PrmtB4e        u32 = (a: u32, b: u32, c: u32)         "prmt.b32.b4e"                     bits::permute(a, b, [0x5670, 0x6701, 0x7012, 0x0123][c as usize & 3]);

@@ -63,21 +63,31 @@ fn append(program: &mut Program, draft: &Draft, start: usize, starts: &[usize]) 
         }
     }
     let block_starts = slots::block_starts(draft);
+    let first_table = program.tables.len();
+    program.tables.extend(draft.tables.iter().map(|it| it.iter().map(|target| (start + target) as u32).collect()));
     for (op, is_start) in draft.ops.iter().zip(block_starts) {
         let fill = |regs: &[Reg]| {
             let mut filled = [0; 4];
             regs.iter().zip(&mut filled).for_each(|(&reg, slot)| *slot = slot_of(reg));
             filled
         };
-        assert!(op.dst.len() <= 4 && op.src.len() <= 4, "{:?} has too many operands", op.op);
+        assert!(op.dst.len() <= 4, "{:?} has too many results", op.op);
+        let (s, imm) = if op.src.len() <= 4 {
+            (fill(&op.src), op.imm)
+        } else {
+            let first = program.operands.len() as i32;
+            program.operands.extend(op.src.iter().map(|&reg| slot_of(reg)));
+            ([0; 4], first)
+        };
         program.code.push(Inst {
             op: op.op,
             guard: op.guard.map_or(NO_GUARD, |(reg, negated)| slot_of(reg) * 2 + u16::from(negated)),
             d: fill(&op.dst),
-            s: fill(&op.src),
+            s,
             imm: match op.target {
-                Target::None => op.imm,
+                Target::None => imm,
                 Target::Op(target) => (start + target) as i32,
+                Target::Table(table) => (first_table + table) as i32,
                 Target::Function(function) => starts[function] as i32,
             },
             bytes: op.bytes,

@@ -45,7 +45,7 @@ pub fn propagate(draft: &mut Draft) {
 
 /// Stores read their `dst`: see `Inst::d`.
 pub fn is_store(op: Op) -> bool {
-    matches!(op, Op::StGlobal | Op::StShared | Op::StLocal | Op::StGeneric)
+    matches!(op, Op::StGlobal | Op::StShared | Op::StLocal | Op::StGeneric | Op::StMatrix)
 }
 
 fn count_writes(draft: &Draft) -> Vec<u32> {
@@ -77,4 +77,5 @@ fn remove(draft: &mut Draft, is_removed: &[bool]) {
             *target = moved_to[*target];
         }
     }
+    draft.tables.iter_mut().flatten().for_each(|target| *target = moved_to[*target]);
 }

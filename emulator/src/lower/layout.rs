@@ -6,6 +6,7 @@
 //! ```
 //! Functions don't recurse, so every function's part of the frame has a fixed place.
 
+use super::indirect;
 use crate::ptx::ast::{Base, Function, Module, Operand, Space, Symbol, VariableId};
 use std::collections::{BTreeSet, HashMap};
 
@@ -64,13 +65,19 @@ impl Layout {
     fn reach(&mut self, module: &Module, index: usize, callers: &mut Vec<usize>) -> Result<(), String> {
         let function = &module.functions[index];
         if callers.contains(&index) {
-            return Err(format!("function {} is recursive, which is not supported", function.name));
+            let name = &function.name;
+            return Err(format!("function {name} is recursive, or may be by a pointer, which is not supported"));
         }
         if !self.functions.contains(&index) {
             self.functions.push(index);
         }
         callers.push(index);
         for instruction in function.body.iter().filter(|it| it.opcode.starts_with("call")) {
+            if indirect::is_indirect_call(&instruction.opcode, &instruction.operands) {
+                for callee in indirect::address_taken(module) {
+                    self.reach(module, callee, callers)?;
+                }
+            }
             for operand in &instruction.operands {
                 if let Operand::Symbol(Symbol::Function(name)) = operand
                     && let Some(callee) = callee(module, name)

@@ -1,18 +1,20 @@
 //! Loads, stores and atomics: modifiers to an operation, an address to a register and an offset.
 
 use super::{
+    atomic,
     micro::Reg,
-    program::{AtomKind, flag},
+    program::flag,
     translate::{Refusal, Translator},
 };
 use crate::{
+    exec::generic,
     isa::{Class, LaneType, Op},
     ptx::ast::{Base, Operand, Symbol},
 };
 
 /// A state space as an opcode names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Space {
+pub enum Space {
     Global,
     Shared,
     Local,
@@ -22,16 +24,18 @@ enum Space {
 
 /// The modifiers that matter.
 #[derive(Debug)]
-struct Modifiers<'a> {
-    space: Space,
-    n: u8,
-    bytes: u8,
+pub struct Modifiers<'a> {
+    pub space: Space,
+    pub n: u8,
+    pub bytes: u8,
     is_signed: bool,
     is_strong: bool,
+    is_acquire: bool,
+    is_release: bool,
     is_non_coherent: bool,
     /// `add`, `cas`, ... of an atomic.
-    operation: Option<&'a str>,
-    ty: &'a str,
+    pub operation: Option<&'a str>,
+    pub ty: &'a str,
 }
 
 pub fn translate(translator: &mut Translator, opcode: &str, operands: &[Operand]) -> Result<(), Refusal> {
@@ -40,13 +44,27 @@ pub fn translate(translator: &mut Translator, opcode: &str, operands: &[Operand]
         return translator.emit_plain(Op::Nop); // hints about caches
     }
     let modifiers = modifiers(opcode)?;
+    let operands = match operands {
+        // The last operand is a policy of the caches.
+        [operands @ .., _] if opcode.contains(".L2::cache_hint") => operands,
+        operands => operands,
+    };
     match (base, operands) {
         ("ld" | "ldu", [dst, address]) => load(translator, &modifiers, dst, address),
         ("st", [address, src]) => store(translator, &modifiers, address, src),
-        ("atom", [dst, address, rest @ ..]) => atomic(translator, &modifiers, Some(dst), address, rest),
-        ("red", [address, rest @ ..]) => atomic(translator, &modifiers, None, address, rest),
+        ("atom", [dst, address, rest @ ..]) => atomic::translate(translator, &modifiers, Some(dst), address, rest),
+        ("red", [address, rest @ ..]) => atomic::translate(translator, &modifiers, None, address, rest),
         _ => Err("has a number of operands that is not supported".into()),
     }
+}
+
+/// `createpolicy`: what a hint to the caches would be; nobody looks at it.
+pub fn cache_policy(translator: &mut Translator, operands: &[Operand]) -> Result<(), Refusal> {
+    let [dst, ..] = operands else { return Err("needs a result".into()) };
+    let dst = translator.destination(dst, Class::Double)?;
+    let policy = translator.constant(Class::Double, 0);
+    translator.emit(Op::MovB64, [dst], [policy]);
+    Ok(())
 }
 
 /// Reads the modifiers; cache and eviction hints change no result.
@@ -57,26 +75,36 @@ fn modifiers(opcode: &str) -> Result<Modifiers<'_>, Refusal> {
         bytes: 0,
         is_signed: false,
         is_strong: false,
+        is_acquire: false,
+        is_release: false,
         is_non_coherent: false,
         operation: None,
         ty: "",
     };
     for part in opcode.split('.').skip(1) {
+        modifiers.is_acquire |= matches!(part, "acquire" | "acq_rel");
+        modifiers.is_release |= matches!(part, "release" | "acq_rel");
         match part {
             "global" | "const" => modifiers.space = Space::Global,
-            "shared" | "shared::cta" => modifiers.space = Space::Shared,
+            "shared" | "shared::cta" | "shared::cluster" => modifiers.space = Space::Shared,
             "local" => modifiers.space = Space::Local,
             "param" | "param::entry" | "param::func" => modifiers.space = Space::Param,
             "volatile" | "relaxed" | "acquire" | "release" | "acq_rel" | "mmio" => modifiers.is_strong = true,
             "v2" => modifiers.n = 2,
             "v4" => modifiers.n = 4,
+            "v8" if matches!(opcode.split('.').next(), Some("atom" | "red")) => modifiers.n = 8,
             "nc" => modifiers.is_non_coherent = true,
-            "weak" | "ca" | "cg" | "cs" | "lu" | "cv" | "wb" | "wt" | "cta" | "gpu" | "sys" | "noftz" => {}
+            "weak" | "ca" | "cg" | "cs" | "lu" | "cv" | "wb" | "wt" | "noftz" => {}
+            "cta" | "cluster" | "gpu" | "sys" => {}
             "L1::no_allocate"
             | "L1::evict_normal"
             | "L1::evict_unchanged"
             | "L1::evict_first"
             | "L1::evict_last"
+            | "L2::evict_normal"
+            | "L2::evict_first"
+            | "L2::evict_last"
+            | "L2::cache_hint"
             | "L2::64B"
             | "L2::128B"
             | "L2::256B" => {}
@@ -84,7 +112,7 @@ fn modifiers(opcode: &str) -> Result<Modifiers<'_>, Refusal> {
                 modifiers.operation = Some(part)
             }
             "b8" | "u8" | "s8" => modifiers.bytes = 1,
-            "b16" | "u16" | "s16" => modifiers.bytes = 2,
+            "b16" | "u16" | "s16" | "f16" | "bf16" => modifiers.bytes = 2,
             "b32" | "u32" | "s32" | "f32" | "f16x2" | "bf16x2" => modifiers.bytes = 4,
             "b64" | "u64" | "s64" | "f64" => modifiers.bytes = 8,
             _ => return Err(format!("has the modifier .{part}, which is not supported")),
@@ -101,7 +129,11 @@ fn modifiers(opcode: &str) -> Result<Modifiers<'_>, Refusal> {
 }
 
 /// An address as (space, register if there is one, offset). A device function's `.param` is its frame.
-fn address(translator: &mut Translator, space: Space, operand: &Operand) -> Result<(Space, Option<Reg>, i32), Refusal> {
+pub fn address(
+    translator: &mut Translator,
+    space: Space,
+    operand: &Operand,
+) -> Result<(Space, Option<Reg>, i32), Refusal> {
     let Operand::Address { base, offset } = operand else { return Err("needs an address in brackets".into()) };
     let is_kernel_param = matches!(base, Base::Symbol(Symbol::Param(_))) && translator.function().is_entry;
     let space = match space {
@@ -129,6 +161,34 @@ fn address(translator: &mut Translator, space: Space, operand: &Operand) -> Resu
     // Only kernel parameters are read without a register.
     let reg = if reg.is_none() && space != Space::Param { Some(translator.constant(class, 0)) } else { reg };
     Ok((space, reg, offset))
+}
+
+/// The register and offset of an address in shared memory.
+pub fn shared_address(translator: &mut Translator, operand: &Operand) -> Result<(Reg, i32), Refusal> {
+    let (_, base, offset) = address(translator, Space::Shared, operand)?;
+    Ok((base.ok_or("needs an address in shared memory")?, offset))
+}
+
+/// The register and offset of an address in global memory.
+pub fn global_address(translator: &mut Translator, operand: &Operand) -> Result<(Reg, i32), Refusal> {
+    let (_, base, offset) = address(translator, Space::Global, operand)?;
+    Ok((base.ok_or("needs an address in global memory")?, offset))
+}
+
+/// As [`shared_address`], of a generic address, which has to be one of shared memory. Others become an offset that no
+/// CTA has.
+pub fn generic_shared_address(translator: &mut Translator, operand: &Operand) -> Result<(Reg, i32), Refusal> {
+    let (_, base, offset) = address(translator, Space::Generic, operand)?;
+    let base = base.ok_or("needs an address")?;
+    let in_window = i64::from(offset).wrapping_sub(generic::SHARED_WINDOW as i64);
+    let to_offset = translator.constant(Class::Double, in_window as u64);
+    let (inside, clamped, low) =
+        (translator.temporary(Class::Double), translator.temporary(Class::Double), translator.temporary(Class::Word));
+    translator.emit(Op::AddU64, [inside], [base, to_offset]);
+    let nowhere = translator.constant(Class::Double, 0x7fff_fff0);
+    translator.emit(Op::MinU64, [clamped], [inside, nowhere]);
+    translator.emit(Op::LowB32, [low], [clamped]);
+    Ok((low, 0))
 }
 
 fn load(translator: &mut Translator, modifiers: &Modifiers, dst: &Operand, at: &Operand) -> Result<(), Refusal> {
@@ -207,71 +267,16 @@ fn store(translator: &mut Translator, modifiers: &Modifiers, at: &Operand, src: 
     Ok(())
 }
 
-fn access_flags(modifiers: &Modifiers) -> u8 {
-    let strong = if modifiers.is_strong { flag::STRONG } else { 0 };
-    strong | if modifiers.is_non_coherent { flag::NON_COHERENT } else { 0 }
-}
-
-fn atomic(
-    translator: &mut Translator,
-    modifiers: &Modifiers,
-    dst: Option<&Operand>,
-    at: &Operand,
-    operands: &[Operand],
-) -> Result<(), Refusal> {
-    let (space, base, imm) = address(translator, modifiers.space, at)?;
-    let kind = atom_kind(modifiers)?;
-    let n_operands = if kind == AtomKind::CompareAndSwap { 2 } else { 1 };
-    if operands.len() != n_operands || modifiers.n != 1 || modifiers.bytes < 4 {
-        return Err("has a form that is not supported".into());
-    }
-    let (class, ty) = match (modifiers.bytes, modifiers.ty) {
-        (8, _) => (Class::Double, LaneType::U64),
-        (_, "f32") => (Class::Word, LaneType::F32),
-        _ => (Class::Word, LaneType::U32),
-    };
-    let mut src: Vec<Reg> = base.into_iter().collect();
-    for operand in operands {
-        src.push(translator.source(operand, ty)?);
-    }
-    let op = match space {
-        Space::Global => Op::AtomGlobal,
-        Space::Shared => Op::AtomShared,
-        Space::Generic => Op::AtomGeneric,
-        Space::Local | Space::Param => return Err("is on thread-local memory".into()),
-    };
-    let result = match dst {
-        Some(dst) => Some(translator.destination(dst, class)?),
-        None => None,
-    };
-    let bytes = modifiers.bytes;
-    let micro = translator.emit(op, [], src);
-    micro.dst = result.into_iter().collect();
-    micro.flags = if result.is_none() { flag::NO_RESULT } else { 0 };
-    (micro.imm, micro.n, micro.bytes, micro.kind) = (imm, 1, bytes, kind as u8);
-    Ok(())
-}
-
-fn atom_kind(modifiers: &Modifiers) -> Result<AtomKind, Refusal> {
-    let is_signed = modifiers.ty.starts_with('s');
-    Ok(match (modifiers.operation, modifiers.ty) {
-        (Some("add"), "f32" | "f64") => AtomKind::AddFloat,
-        (Some("add"), "f16x2") => AtomKind::AddHalves,
-        (Some("add"), "bf16x2") => AtomKind::AddBf16Halves,
-        (Some("add"), _) => AtomKind::Add,
-        (Some("min"), _) if is_signed => AtomKind::MinSigned,
-        (Some("min"), _) => AtomKind::MinUnsigned,
-        (Some("max"), _) if is_signed => AtomKind::MaxSigned,
-        (Some("max"), _) => AtomKind::MaxUnsigned,
-        (Some("and"), _) => AtomKind::And,
-        (Some("or"), _) => AtomKind::Or,
-        (Some("xor"), _) => AtomKind::Xor,
-        (Some("exch"), _) => AtomKind::Exchange,
-        (Some("cas"), _) => AtomKind::CompareAndSwap,
-        (Some("inc"), "u32") => AtomKind::Increment,
-        (Some("dec"), "u32") => AtomKind::Decrement,
-        _ => return Err("is not supported".into()),
-    })
+pub fn access_flags(modifiers: &Modifiers) -> u8 {
+    [
+        (modifiers.is_strong, flag::STRONG),
+        (modifiers.is_acquire, flag::ACQUIRE),
+        (modifiers.is_release, flag::RELEASE),
+        (modifiers.is_non_coherent, flag::NON_COHERENT),
+    ]
+    .into_iter()
+    .filter(|(is_set, _)| *is_set)
+    .fold(0, |flags, (_, flag)| flags | flag)
 }
 
 /// Copies `bytes` bytes from one offset of the frame to another, for call arguments.

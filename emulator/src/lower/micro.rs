@@ -28,6 +28,8 @@ pub enum Target {
     None,
     /// An index in [`Draft::ops`].
     Op(usize),
+    /// One of several: an index in [`Draft::tables`].
+    Table(usize),
     /// Another function of the program, by its index there.
     Function(usize),
 }
@@ -53,11 +55,11 @@ pub struct Micro {
 impl Micro {
     /// Nothing runs after it.
     pub fn is_end(&self) -> bool {
-        self.guard.is_none() && matches!(self.op, Op::Bra | Op::Ret | Op::Exit | Op::Trap)
+        self.guard.is_none() && matches!(self.op, Op::Bra | Op::BraIndexed | Op::Ret | Op::Exit | Op::Trap)
     }
 
     pub fn ends_block(&self) -> bool {
-        matches!(self.op, Op::Bra | Op::Ret | Op::Exit | Op::Trap | Op::Call)
+        matches!(self.op, Op::Bra | Op::BraIndexed | Op::Ret | Op::Exit | Op::Trap | Op::Call)
     }
 }
 
@@ -66,6 +68,8 @@ impl Micro {
 pub struct Draft {
     pub ops: Vec<Micro>,
     pub registers: Vec<(Class, Content)>,
+    /// The targets of each indexed branch, as indexes in `ops`.
+    pub tables: Vec<Vec<usize>>,
 }
 
 impl Draft {
@@ -75,6 +79,15 @@ impl Draft {
 
     pub fn content(&self, reg: Reg) -> Content {
         self.registers[reg.0 as usize].1
+    }
+
+    /// Where an operation may go in this function, besides the next one.
+    pub fn targets<'a>(&'a self, op: &'a Micro) -> &'a [usize] {
+        match &op.target {
+            Target::Op(target) => std::slice::from_ref(target),
+            Target::Table(table) => &self.tables[*table],
+            Target::None | Target::Function(_) => &[],
+        }
     }
 
     /// A new register.

@@ -1,14 +1,20 @@
 //! The tree of a PTX module to a program that the interpreter can run fast.
 //!
-//! Each function is translated to a draft on virtual registers ([`translate`]), loses its copies ([`copies`]), gets register
-//! slots ([`slots`]), and is linked behind its kernel ([`assemble`]).
+//! Each function is translated to a draft on virtual registers ([`translate`]), watches its registers if that is wanted
+//! ([`written`]), loses its copies ([`copies`]), gets register slots ([`slots`]), and is linked behind its kernel ([`assemble`]).
 
 pub mod program;
 mod translate;
 mod memory;
+mod address;
+mod indirect;
 mod sync;
+mod tensor;
+mod atomic;
+mod async_copy;
 mod layout;
 mod micro;
+mod written;
 mod copies;
 mod slots;
 mod assemble;
@@ -92,11 +98,12 @@ fn param_offsets(params: &[Param]) -> Vec<u32> {
         .collect()
 }
 
-/// Loads a module. `place` is asked once for the device address of each module-scope `.global` and `.const` variable.
+/// Loads a module. `place` is asked once for the device address of each module-scope `.global` and `.const` variable. If
+/// `checks_registers`, a read of a register that was never written is a fault.
 ///
 /// # Errors
 /// Text that is not PTX, and instructions that are not supported (named with kernel, line and text).
-pub fn load(ptx: &str, place: &mut dyn FnMut(&Variable) -> u64) -> Result<Image, LoadError> {
+pub fn load(ptx: &str, checks_registers: bool, place: &mut dyn FnMut(&Variable) -> u64) -> Result<Image, LoadError> {
     let module = ptx::parse(ptx).map_err(|error| LoadError { is_unsupported: false, message: error.to_string() })?;
     let mut addresses = HashMap::new();
     for (index, variable) in module.variables.iter().enumerate() {
@@ -113,7 +120,10 @@ pub fn load(ptx: &str, place: &mut dyn FnMut(&Variable) -> u64) -> Result<Image,
     }
     let text: Arc<str> = ptx.into();
     for (index, function) in module.functions.iter().enumerate().filter(|(_, it)| it.is_entry && !it.is_extern) {
-        image.kernels.insert(function.name.clone(), Arc::new(kernel(&module, index, &addresses, text.clone())?));
+        image.kernels.insert(
+            function.name.clone(),
+            Arc::new(kernel(&module, index, &addresses, checks_registers, text.clone())?),
+        );
     }
     Ok(image)
 }
@@ -125,7 +135,9 @@ fn relocated(module: &Module, variable: &Variable, addresses: &HashMap<u32, u64>
     for (offset, symbol, addend) in &variable.relocations {
         let name = symbol.strip_prefix("generic(").and_then(|it| it.strip_suffix(')')).unwrap_or(symbol);
         let target = module.variables.iter().position(|it| it.name == name);
-        let Some(address) = target.and_then(|it| addresses.get(&(it as u32))) else {
+        let variable_address = target.and_then(|it| addresses.get(&(it as u32)).copied());
+        let function_address = || layout::callee(module, name).map(address::of_function);
+        let Some(address) = variable_address.or_else(function_address) else {
             let message = format!("{}: the initialiser names {name}, whose address is not supported", variable.name);
             return Err(LoadError { is_unsupported: true, message });
         };
@@ -135,7 +147,13 @@ fn relocated(module: &Module, variable: &Variable, addresses: &HashMap<u32, u64>
     Ok(init)
 }
 
-fn kernel(module: &Module, index: usize, addresses: &HashMap<u32, u64>, text: Arc<str>) -> Result<Kernel, LoadError> {
+fn kernel(
+    module: &Module,
+    index: usize,
+    addresses: &HashMap<u32, u64>,
+    checks_registers: bool,
+    text: Arc<str>,
+) -> Result<Kernel, LoadError> {
     let function = &module.functions[index];
     let name = &function.name;
     let unsupported = |message: String| LoadError { is_unsupported: true, message };
@@ -147,6 +165,9 @@ fn kernel(module: &Module, index: usize, addresses: &HashMap<u32, u64>, text: Ar
             let excerpt = text.lines().nth(line as usize - 1).unwrap_or_default().trim();
             unsupported(format!("kernel {name}, ptx line {line}: `{excerpt}` {why}"))
         })?;
+        if checks_registers {
+            written::check(&mut draft);
+        }
         copies::propagate(&mut draft);
         drafts.push(draft);
     }

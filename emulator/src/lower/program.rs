@@ -4,10 +4,13 @@
 //! interpreter never asks what kind of operand it has.
 
 use crate::{isa::Op, ptx::ast::Source};
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 /// `Inst::guard` of an instruction that always runs.
 pub const NO_GUARD: u16 = u16::MAX;
+
+/// The barrier of `barrier.cluster`, behind those that a kernel can name.
+pub const CLUSTER_BARRIER: u32 = 16;
 
 /// One instruction.
 #[derive(Clone, Copy, Debug)]
@@ -17,21 +20,21 @@ pub struct Inst {
     pub guard: u16,
     /// Destinations; the values to store in a vector store.
     pub d: [u16; 4],
-    /// Sources.
+    /// Sources; all zero when there are more than four, which are in [`Program::operands`] from `imm` on.
     pub s: [u16; 4],
-    /// Address offset, or branch target (index in [`Program::code`]).
+    /// Address offset, branch target (index in [`Program::code`]) or branch table (index in [`Program::tables`]).
     pub imm: i32,
     /// Size of one element in memory.
     pub bytes: u8,
     /// Elements of a vector access; destinations that are wanted, otherwise.
     pub n: u8,
-    /// Meaning depends on `op`: an [`AtomKind`], a [`Reduction`].
+    /// Meaning depends on `op`: an [`AtomKind`], a [`Reduction`], two [`Factor`]s.
     pub kind: u8,
     /// Bits of [`flag`].
     pub flags: u8,
 }
 
-/// Bits of [`Inst::flags`].
+/// Bits of [`Inst::flags`]; a bit has one meaning for each operation.
 pub mod flag {
     /// `.volatile`, `.relaxed`, `.acquire`, `.release`: another CTA may be looking.
     pub const STRONG: u8 = 2;
@@ -39,12 +42,27 @@ pub mod flag {
     pub const NO_RESULT: u8 = 4;
     /// The instruction begins a basic block: splits may meet here.
     pub const BLOCK_START: u8 = 8;
+    /// A barrier that all threads of a warp reach at one place; of the cluster.
+    pub const ALIGNED: u8 = 2;
+    pub const CLUSTER: u8 = 4;
     /// A barrier with an explicit thread count in `s[1]`.
     pub const HAS_COUNT: u8 = 16;
     /// `ld.param` with a register in the address.
     pub const INDEXED: u8 = 32;
+    /// `.acquire` of a load or atomic on global, shared or generic memory.
+    pub const ACQUIRE: u8 = 16;
+    /// `.release` of a store or atomic on such memory.
+    pub const RELEASE: u8 = 32;
+    /// A fence among the threads of its CTA.
+    pub const NARROW: u8 = 16;
     /// `ld.global.nc`.
     pub const NON_COHERENT: u8 = 64;
+    /// `mma` to integers that stop at the ends of their range.
+    pub const SATURATE: u8 = 64;
+    /// `mma` whose sums are f16.
+    pub const HALVES: u8 = 128;
+    /// `ldmatrix` and `stmatrix` of columns.
+    pub const TRANSPOSE: u8 = 128;
 }
 
 /// The operation of an `atom` or `red`.
@@ -53,8 +71,14 @@ pub mod flag {
 pub enum AtomKind {
     Add,
     AddFloat,
+    /// Of f32, subnormals flushed.
+    AddFlushed,
     AddHalves,
     AddBf16Halves,
+    MinHalves,
+    MaxHalves,
+    MinBf16Halves,
+    MaxBf16Halves,
     MinUnsigned,
     MinSigned,
     MaxUnsigned,
@@ -69,11 +93,16 @@ pub enum AtomKind {
 }
 
 impl AtomKind {
-    pub const ALL: [AtomKind; 15] = [
+    pub const ALL: [AtomKind; 20] = [
         AtomKind::Add,
         AtomKind::AddFloat,
+        AtomKind::AddFlushed,
         AtomKind::AddHalves,
         AtomKind::AddBf16Halves,
+        AtomKind::MinHalves,
+        AtomKind::MaxHalves,
+        AtomKind::MinBf16Halves,
+        AtomKind::MaxBf16Halves,
         AtomKind::MinUnsigned,
         AtomKind::MinSigned,
         AtomKind::MaxUnsigned,
@@ -117,6 +146,47 @@ impl Reduction {
     ];
 }
 
+/// What the elements of an `mma`'s A or B are; two of them share `Inst::kind`, A in the low four bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Factor {
+    /// Single bits, multiplied with AND or with XOR.
+    BitsAnd,
+    BitsXor,
+    U4,
+    S4,
+    U8,
+    S8,
+    E4m3,
+    E5m2,
+    F16,
+    Bf16,
+    Tf32,
+    F64,
+}
+
+impl Factor {
+    pub const ALL: [Factor; 12] = [
+        Factor::BitsAnd,
+        Factor::BitsXor,
+        Factor::U4,
+        Factor::S4,
+        Factor::U8,
+        Factor::S8,
+        Factor::E4m3,
+        Factor::E5m2,
+        Factor::F16,
+        Factor::Bf16,
+        Factor::Tf32,
+        Factor::F64,
+    ];
+
+    /// A's and B's, from `Inst::kind`.
+    pub fn pair(kind: u8) -> (Factor, Factor) {
+        (Factor::ALL[usize::from(kind & 15)], Factor::ALL[usize::from(kind >> 4)])
+    }
+}
+
 /// A special register whose value is fixed for a CTA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Special {
@@ -147,12 +217,25 @@ pub struct Site {
     pub source: Option<Arc<Source>>,
 }
 
+impl fmt::Display for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.source {
+            Some(source) => write!(f, "at {source} (ptx line {})", self.line),
+            None => write!(f, "at ptx line {}", self.line),
+        }
+    }
+}
+
 /// A kernel's code with the functions it calls behind it.
 #[derive(Debug, Default)]
 pub struct Program {
     pub code: Vec<Inst>,
     /// For each instruction: how many from it on are arithmetic without a guard and in the same basic block.
     pub straight: Vec<u16>,
+    /// The sources of instructions that have more than four.
+    pub operands: Vec<u16>,
+    /// The targets of each `brx.idx`, as indexes in `code`.
+    pub tables: Vec<Vec<u32>>,
     /// Beside `code`, out of its way.
     pub sites: Vec<Site>,
     pub n_words: usize,
@@ -166,11 +249,19 @@ pub struct Program {
 }
 
 impl Program {
+    /// The size of the smallest access to global memory, up to a word: the unit in which races are found.
+    pub fn global_unit_bytes(&self) -> u32 {
+        use Op::{AtomGeneric, AtomGlobal, LdGeneric, LdGlobal, StGeneric, StGlobal};
+        let is_global =
+            |inst: &&Inst| matches!(inst.op, LdGlobal | StGlobal | LdGeneric | StGeneric | AtomGlobal | AtomGeneric);
+        self.code.iter().filter(is_global).map(|it| u32::from(it.bytes)).min().unwrap_or(4).min(4)
+    }
+
     /// The size of the smallest access to shared memory, up to a word: the unit in which its state is tracked.
     pub fn shared_unit_bytes(&self) -> u32 {
         let is_shared = |inst: &&Inst| {
-            use Op::{LdGeneric, LdShared, StGeneric, StShared};
-            matches!(inst.op, LdShared | StShared | LdGeneric | StGeneric)
+            use Op::{AtomGeneric, AtomShared, LdGeneric, LdShared, StGeneric, StShared};
+            matches!(inst.op, LdShared | StShared | LdGeneric | StGeneric | AtomShared | AtomGeneric)
         };
         self.code.iter().filter(is_shared).map(|it| u32::from(it.bytes)).min().unwrap_or(4).min(4)
     }

@@ -7,7 +7,7 @@
 
 use super::{
     copies::is_store,
-    micro::{Content, Draft, Micro, Reg, Target},
+    micro::{Content, Draft, Micro, Reg},
 };
 use crate::isa::Class;
 use std::{cmp::Reverse, collections::BinaryHeap};
@@ -30,13 +30,13 @@ pub fn class_index(class: Class) -> usize {
 }
 
 /// Registers that an operation reads.
-fn reads(op: &Micro) -> impl Iterator<Item = Reg> {
+pub fn reads(op: &Micro) -> impl Iterator<Item = Reg> {
     let stored: &[Reg] = if is_store(op.op) { &op.dst } else { &[] };
     op.src.iter().copied().chain(stored.iter().copied()).chain(op.guard.map(|(reg, _)| reg))
 }
 
 /// Registers that an operation writes.
-fn writes(op: &Micro) -> &[Reg] {
+pub fn writes(op: &Micro) -> &[Reg] {
     if is_store(op.op) { &[] } else { &op.dst }
 }
 
@@ -107,6 +107,23 @@ fn live_intervals(draft: &Draft) -> Vec<Option<(usize, usize)>> {
     intervals
 }
 
+/// Registers that some path reads before it writes them.
+pub fn live_at_entry(draft: &Draft) -> Vec<Reg> {
+    let blocks = blocks(draft);
+    let Some(first) = blocks.first() else { return Vec::new() };
+    let mut live = live_out(draft, &blocks).swap_remove(0);
+    for op in draft.ops[first.clone()].iter().rev() {
+        if op.guard.is_none() {
+            writes(op).iter().for_each(|reg| live.remove(reg.0 as usize));
+        }
+        reads(op).for_each(|reg| live.insert(reg.0 as usize));
+    }
+    let mut registers = Vec::new();
+    live.for_each(|reg| registers.push(Reg(reg as u32)));
+    registers.retain(|reg| draft.content(*reg) == Content::Variable);
+    registers
+}
+
 /// The basic blocks as ranges of operations, in order.
 fn blocks(draft: &Draft) -> Vec<std::ops::Range<usize>> {
     let is_start = block_starts(draft);
@@ -127,9 +144,7 @@ pub fn block_starts(draft: &Draft) -> Vec<bool> {
         {
             *next = true;
         }
-        if let Target::Op(target) = op.target {
-            is_start[target] = true;
-        }
+        draft.targets(op).iter().for_each(|&target| is_start[target] = true);
     }
     is_start
 }
@@ -143,8 +158,7 @@ fn live_out(draft: &Draft, blocks: &[std::ops::Range<usize>]) -> Vec<BitSet> {
         .map(|range| {
             let last = &draft.ops[range.end - 1];
             let next = (!last.is_end() && range.end < draft.ops.len()).then(|| block_of(range.end));
-            let jump = if let Target::Op(target) = last.target { Some(block_of(target)) } else { None };
-            next.into_iter().chain(jump).collect()
+            next.into_iter().chain(draft.targets(last).iter().map(|&it| block_of(it))).collect()
         })
         .collect();
     // Live at the start of a block: read before written in it, or live at its end and not written.

@@ -1,7 +1,7 @@
 //! Instructions between threads: shuffles, votes, matches, reductions, barriers, fences.
 
 use super::{
-    program::{Reduction, flag},
+    program::{CLUSTER_BARRIER, Reduction, flag},
     translate::{Refusal, Translator},
 };
 use crate::{
@@ -28,8 +28,18 @@ pub fn translate(translator: &mut Translator, opcode: &str, operands: &[Operand]
             translator.emit(Op::BarWarpSync, [], [members]);
             Ok(())
         }
+        ["elect", "sync"] => elect(translator, operands),
+        ["barrier", "cluster", "arrive", ..] => translator.emit_plain(Op::Membar),
+        ["barrier", "cluster", "wait", ..] => cluster_wait(translator, parts.contains(&"aligned")),
         ["bar" | "barrier", ..] => barrier(translator, &parts, operands),
-        ["membar", ..] | ["fence", ..] => translator.emit_plain(Op::Membar),
+        ["membar" | "fence", ref modifiers @ ..] => {
+            let is_narrow = modifiers.contains(&"cta");
+            translator.emit(Op::Membar, [], []).flags = if is_narrow { flag::NARROW } else { 0 };
+            Ok(())
+        }
+        // Launches follow one another, and registers are not counted.
+        ["griddepcontrol", "wait" | "launch_dependents"] | ["setmaxnreg", ..] => translator.emit_plain(Op::Nop),
+        ["shfl" | "vote", ..] => Err("is not supported: from sm_70 on it has `.sync` and a member mask".into()),
         _ => Err("is not supported".into()),
     }
 }
@@ -114,6 +124,27 @@ fn redux(translator: &mut Translator, operation: &str, ty: &str, operands: &[Ope
     Ok(())
 }
 
+/// `elect.sync d|p, members`; d = p, then d if it is wanted.
+fn elect(translator: &mut Translator, operands: &[Operand]) -> Result<(), Refusal> {
+    let [Operand::Pair(d, p), members] = operands else { return Err("needs d|p and a member mask".into()) };
+    let members = translator.source(members, LaneType::U32)?;
+    let mut dst = vec![translator.destination(p, Class::Pred)?];
+    if **d != Operand::Sink {
+        dst.push(translator.destination(d, Class::Word)?);
+    }
+    let micro = translator.emit(Op::Elect, [], [members]);
+    (micro.n, micro.dst) = (dst.len() as u8, dst);
+    Ok(())
+}
+
+/// A cluster is one CTA: the wait is a barrier of its own for all its threads, and the arrival has nothing to add.
+fn cluster_wait(translator: &mut Translator, is_aligned: bool) -> Result<(), Refusal> {
+    let id = translator.constant(Class::Word, u64::from(CLUSTER_BARRIER));
+    let micro = translator.emit(Op::BarSync, [], [id, id]);
+    micro.flags = flag::CLUSTER | if is_aligned { flag::ALIGNED } else { 0 };
+    Ok(())
+}
+
 /// `bar{.cta}.sync a{, b}`, `.arrive a, b`, `.red.op.type d, a{, b}, p`; `barrier` is the same with other defaults.
 fn barrier(translator: &mut Translator, parts: &[&str], operands: &[Operand]) -> Result<(), Refusal> {
     let words: Vec<&str> = parts[1..].iter().copied().filter(|it| !matches!(*it, "cta" | "aligned")).collect();
@@ -134,6 +165,7 @@ fn barrier(translator: &mut Translator, parts: &[&str], operands: &[Operand]) ->
         _ => (operands, None),
     };
     let (id, count) = match operands {
+        [_] if op == Op::BarArrive => return Err("needs a number of threads".into()),
         [id] => (id, None),
         [id, count] => (id, Some(count)),
         _ => return Err("has a number of operands that is not supported".into()),
@@ -154,6 +186,8 @@ fn barrier(translator: &mut Translator, parts: &[&str], operands: &[Operand]) ->
     let micro = translator.emit(op, [], src);
     micro.dst = dst;
     micro.kind = kind.map_or(0, |it| it as u8);
-    micro.flags = if count.is_some() { flag::HAS_COUNT } else { 0 };
+    let is_aligned = parts[0] == "bar" || parts.contains(&"aligned");
+    let aligned = if is_aligned { flag::ALIGNED } else { 0 };
+    micro.flags = aligned | if count.is_some() { flag::HAS_COUNT } else { 0 };
     Ok(())
 }

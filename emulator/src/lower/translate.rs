@@ -1,17 +1,21 @@
 //! One function of the PTX tree to a draft: opcodes become operations, operands become registers ([`operands`]).
 
 mod operands;
+mod carry;
+mod compare;
+mod vector;
 
 use super::{
+    address, async_copy, indirect,
     layout::{self, Layout},
     memory,
     micro::{Content, Draft, Micro, Reg, Target},
     program::Special,
-    sync,
+    sync, tensor,
 };
 use crate::{
-    exec::generic,
-    isa::{self, Class, Form, LaneType, Op},
+    exec::approx,
+    isa::{self, Class, Form, Op, modifiers::Modifiers},
     ptx::ast::{Function, Instruction, Module, Operand, RegisterKind, Symbol},
 };
 use std::collections::HashMap;
@@ -31,6 +35,8 @@ pub struct Translator<'a> {
     registers: Vec<Reg>,
     constants: HashMap<(Class, u64), Reg>,
     specials: HashMap<Special, Reg>,
+    /// Where `add.cc` leaves its carry (PTX ISA: the condition code register), once one does.
+    carry: Option<Reg>,
     /// Guard, line and source of the instruction at hand.
     template: Option<Micro>,
 }
@@ -58,7 +64,8 @@ impl<'a> Translator<'a> {
             })
             .collect();
         let (constants, specials) = (HashMap::new(), HashMap::new());
-        Translator { module, layout, addresses, index, draft, registers, constants, specials, template: None }
+        let (carry, template) = (None, None);
+        Translator { module, layout, addresses, index, draft, registers, constants, specials, carry, template }
     }
 
     pub fn function(&self) -> &'a Function {
@@ -82,6 +89,7 @@ impl<'a> Translator<'a> {
                 *label = starts[function.labels[*label]];
             }
         }
+        self.draft.tables.iter_mut().flatten().for_each(|label| *label = starts[function.labels[*label]]);
         Ok(self.draft)
     }
 
@@ -94,14 +102,15 @@ impl<'a> Translator<'a> {
         if let Some(form) = isa::find(opcode)
             && !operands.iter().any(|it| matches!(it, Operand::Vector(_) | Operand::Pair(..)))
         {
-            return self.arithmetic(form, operands);
+            return self.arithmetic(form, opcode, operands);
         }
         match opcode.split('.').next().unwrap_or_default() {
             "mov" => self.pack_or_unpack(opcode, operands),
+            "add" | "addc" | "sub" | "subc" | "mad" | "madc" => self.with_carry(opcode, operands),
+            "lop3" => self.lop3(opcode, operands),
             "setp" => self.setp(opcode, operands),
             "set" => self.set(opcode, operands),
-            "cvta" => self.cvta(opcode, operands),
-            "isspacep" => self.isspacep(opcode, operands),
+            "cvta" | "isspacep" | "mapa" | "getctarank" => address::translate(self, opcode, operands),
             "ld" | "ldu" | "st" | "atom" | "red" | "prefetch" | "prefetchu" | "applypriority" | "discard" => {
                 memory::translate(self, opcode, operands)
             }
@@ -110,194 +119,76 @@ impl<'a> Translator<'a> {
                 self.emit(Op::Bra, [], []).target = Target::Op(label.0 as usize);
                 Ok(())
             }
+            "brx" => indirect::branch(self, operands),
             "call" => self.call(operands),
             "ret" => self.emit_plain(Op::Ret),
             "exit" => self.emit_plain(Op::Exit),
             "trap" => self.emit_plain(Op::Trap),
+            "createpolicy" => memory::cache_policy(self, operands),
             "nanosleep" | "pmevent" | "brkpt" => self.emit_plain(Op::Nop),
+            "mma" | "ldmatrix" | "stmatrix" | "movmatrix" => tensor::translate(self, opcode, operands),
+            "cp" if opcode.starts_with("cp.async.") => async_copy::translate(self, opcode, operands),
             _ => sync::translate(self, opcode, operands),
         }
     }
 
     /// A line of the arithmetic table.
-    fn arithmetic(&mut self, form: &Form, operands: &[Operand]) -> Result<(), Refusal> {
+    fn arithmetic(&mut self, form: &Form, opcode: &str, operands: &[Operand]) -> Result<(), Refusal> {
         let [dst, sources @ ..] = operands else { return Err("has no operands".into()) };
         if sources.len() != form.operands.len() {
             return Err(format!("needs {} operands after the result", form.operands.len()));
         }
         if matches!(form.op, Op::MovB32 | Op::MovB64)
-            && let Some(op) = self.clock(&sources[0])
+            && let Operand::Special(name) = &sources[0]
+            && let Some((read, part)) = clock(name)
         {
-            let dst = self.destination(dst, form.result.class())?;
-            self.emit(op, [dst], []);
-            return Ok(());
+            return self.read_clock(dst, form.result.class(), read, part);
         }
-        let src =
+        let mut src =
             sources.iter().zip(form.operands).map(|(it, &ty)| self.source(it, ty)).collect::<Result<Vec<_>, _>>()?;
         let dst = self.destination(dst, form.result.class())?;
-        self.emit(form.op, [dst], src);
+        let noisy = if approx::is_perturbed() { noisy(opcode) } else { None };
+        let (op, with) = noisy.unwrap_or((form.op, Modifiers::of(opcode)));
+        src.resize(isa::form(op).operands.len(), src[0]);
+        self.emit(op, [dst], src).imm = with.0;
         Ok(())
     }
 
-    /// A special register that changes while the kernel runs.
-    fn clock(&self, operand: &Operand) -> Option<Op> {
-        let Operand::Special(name) = operand else { return None };
-        match name.as_str() {
-            "%clock" => Some(Op::ReadClock),
-            "%clock64" => Some(Op::ReadClock64),
-            "%globaltimer" => Some(Op::ReadGlobalTimer),
-            _ => None,
-        }
-    }
-
-    /// `mov.b64 {lo, hi}, a` and `mov.b64 d, {lo, hi}`.
-    fn pack_or_unpack(&mut self, opcode: &str, operands: &[Operand]) -> Result<(), Refusal> {
-        let (pack, low, high, whole, part) = match opcode {
-            "mov.b64" => (Op::PackB64, Op::LowB32, Op::HighB32, LaneType::U64, LaneType::U32),
-            "mov.b32" => (Op::PackB32, Op::LowB16, Op::HighB16, LaneType::U32, LaneType::U16),
-            "mov.b16" => (Op::PackB16, Op::MovB32, Op::MovB32, LaneType::U16, LaneType::U8),
-            _ => return Err("is not supported".into()),
-        };
-        match operands {
-            [dst, Operand::Vector(parts)] if parts.len() == 2 => {
-                let src = [self.source(&parts[0], part)?, self.source(&parts[1], part)?];
-                let dst = self.destination(dst, whole.class())?;
-                self.emit(pack, [dst], src);
+    /// A special register that changes while the kernel runs, or a part of it.
+    fn read_clock(&mut self, dst: &Operand, class: Class, read: Op, part: Option<Op>) -> Result<(), Refusal> {
+        let dst = self.destination(dst, class)?;
+        let read_class = if read == Op::ReadClock { Class::Word } else { Class::Double };
+        let value = self.temporary(read_class);
+        self.emit(read, [value], []);
+        let value = match part {
+            Some(part) => {
+                let word = self.temporary(Class::Word);
+                self.emit(part, [word], [value]);
+                word
             }
-            [Operand::Vector(parts), src] if parts.len() == 2 && part != LaneType::U8 => {
-                let src = self.source(src, whole)?;
-                for (dst, op) in parts.iter().zip([low, high]).filter(|(it, _)| **it != Operand::Sink) {
-                    let dst = self.destination(dst, part.class())?;
-                    self.emit(op, [dst], [src]);
-                }
-            }
-            _ => return Err("is supported with vectors of two only".into()),
-        }
-        Ok(())
-    }
-
-    /// `setp` with two results, or combined with a third predicate.
-    fn setp(&mut self, opcode: &str, operands: &[Operand]) -> Result<(), Refusal> {
-        let (plain, combine) = without_combination(opcode);
-        let [results, a, b, rest @ ..] = operands else { return Err("has too few operands".into()) };
-        let truth = self.comparison(&plain, a, b)?;
-        let other = match (combine, rest) {
-            (Some(op), [c]) => Some((op, self.source(c, LaneType::Bool)?)),
-            (None, []) => None,
-            _ => return Err("has operands that don't fit".into()),
+            None => value,
         };
-        let (p, q) = match results {
-            Operand::Pair(p, q) => (&**p, Some(&**q)),
-            p => (p, None),
-        };
-        self.set_predicate(p, truth, other)?;
-        if let Some(q) = q.filter(|it| **it != Operand::Sink) {
-            let opposite = self.temporary(Class::Pred);
-            self.emit(Op::NotPred, [opposite], [truth]);
-            self.set_predicate(q, opposite, other)?;
-        }
-        Ok(())
-    }
-
-    fn comparison(&mut self, plain: &str, a: &Operand, b: &Operand) -> Result<Reg, Refusal> {
-        let form = isa::find(plain).ok_or("is not supported")?;
-        let src = [self.source(a, form.operands[0])?, self.source(b, form.operands[1])?];
-        let truth = self.temporary(Class::Pred);
-        self.emit(form.op, [truth], src);
-        Ok(truth)
-    }
-
-    fn set_predicate(&mut self, dst: &Operand, truth: Reg, other: Option<(Op, Reg)>) -> Result<(), Refusal> {
-        let dst = self.destination(dst, Class::Pred)?;
-        match other {
-            Some((op, c)) => self.emit(op, [dst], [truth, c]),
-            None => self.emit(Op::MovPred, [dst], [truth]),
-        };
-        Ok(())
-    }
-
-    /// `set.CmpOp.dtype.stype`: all ones or 1.0 where it holds.
-    fn set(&mut self, opcode: &str, operands: &[Operand]) -> Result<(), Refusal> {
-        let (plain, combine) = without_combination(opcode);
-        let parts: Vec<&str> = plain.split('.').collect();
-        let (Some(&stype), Some(&dtype)) = (parts.last(), parts.iter().rev().nth(1)) else {
-            return Err("is not supported".into());
-        };
-        let setp = format!("setp.{}.{stype}", parts[1..parts.len() - 2].join("."));
-        let [dst, a, b, rest @ ..] = operands else { return Err("has too few operands".into()) };
-        let mut truth = self.comparison(&setp, a, b)?;
-        if let (Some(op), [c]) = (combine, rest) {
-            let c = self.source(c, LaneType::Bool)?;
-            let both = self.temporary(Class::Pred);
-            self.emit(op, [both], [truth, c]);
-            truth = both;
-        }
-        let yes = match dtype {
-            "u32" | "s32" => u64::from(u32::MAX),
-            "f32" => u64::from(1f32.to_bits()),
-            "u16" | "s16" => u64::from(u16::MAX),
-            "f16" => 0x3c00,
-            "bf16" => 0x3f80,
-            _ => return Err("is not supported".into()),
-        };
-        let src = [self.constant(Class::Word, yes), self.constant(Class::Word, 0), truth];
-        let dst = self.destination(dst, Class::Word)?;
-        self.emit(Op::SelB32, [dst], src);
-        Ok(())
-    }
-
-    /// Between generic addresses and those of a state space.
-    fn cvta(&mut self, opcode: &str, operands: &[Operand]) -> Result<(), Refusal> {
-        let [dst, src] = operands else { return Err("needs two operands".into()) };
-        let is_to = opcode.contains(".to.");
-        let window =
-            [("shared", generic::SHARED_WINDOW), ("local", generic::LOCAL_WINDOW), ("param", generic::PARAM_WINDOW)]
-                .into_iter()
-                .find(|(space, _)| opcode.contains(space))
-                .map(|(_, window)| if is_to { window.wrapping_neg() } else { window });
-        let src = self.source(src, LaneType::U64)?;
-        let dst = self.destination(dst, Class::Double)?;
-        match window {
-            Some(window) => {
-                let window = self.constant(Class::Double, window);
-                self.emit(Op::AddU64, [dst], [src, window]);
-            }
-            None => {
-                self.emit(Op::MovB64, [dst], [src]);
-            }
-        }
-        Ok(())
-    }
-
-    /// `isspacep`: compares the address's window.
-    fn isspacep(&mut self, opcode: &str, operands: &[Operand]) -> Result<(), Refusal> {
-        let [dst, address] = operands else { return Err("needs two operands".into()) };
-        let window = match opcode {
-            "isspacep.shared" | "isspacep.shared::cta" => generic::SHARED_WINDOW,
-            "isspacep.local" => generic::LOCAL_WINDOW,
-            "isspacep.param" => generic::PARAM_WINDOW,
-            _ => return Err("is not supported".into()),
-        };
-        let address = self.source(address, LaneType::U64)?;
-        let [forty, window] = [self.constant(Class::Word, 40), self.constant(Class::Double, window >> 40)];
-        let found = self.temporary(Class::Double);
-        self.emit(Op::ShrU64, [found], [address, forty]);
-        let dst = self.destination(dst, Class::Pred)?;
-        self.emit(Op::SetEqB64, [dst], [found, window]);
+        let value = self.converted(value, class);
+        self.emit(if class == Class::Word { Op::MovB32 } else { Op::MovB64 }, [dst], [value]);
         Ok(())
     }
 
     /// Arguments and results travel through the thread's frame.
     fn call(&mut self, operands: &[Operand]) -> Result<(), Refusal> {
-        let mut name = None;
+        let (mut name, mut pointer) = (None, None);
         let (mut results, mut arguments): (&[Operand], &[Operand]) = (&[], &[]);
         for operand in operands {
             match operand {
                 Operand::Symbol(Symbol::Function(function)) => name = Some(function),
-                Operand::Arguments(list) if name.is_none() => results = list,
+                Operand::Register(_) => pointer = Some(operand),
+                Operand::Label(_) => {} // the prototype
+                Operand::Arguments(list) if name.is_none() && pointer.is_none() => results = list,
                 Operand::Arguments(list) => arguments = list,
                 _ => return Err("is not supported".into()),
             }
+        }
+        if let Some(pointer) = pointer {
+            return indirect::call(self, pointer, arguments, results);
         }
         let name = name.ok_or("is not supported")?;
         match (name.as_str(), arguments, results) {
@@ -313,6 +204,12 @@ impl<'a> Translator<'a> {
         if arguments.len() != function.params.len() || results.len() != function.returns.len() {
             return Err("has arguments that don't fit".into());
         }
+        self.call_function(callee, arguments, results)
+    }
+
+    /// A call of a function that is known and whose parameters fit.
+    pub fn call_function(&mut self, callee: usize, arguments: &[Operand], results: &[Operand]) -> Result<(), Refusal> {
+        let function = &self.module.functions[callee];
         for (i, argument) in arguments.iter().enumerate() {
             let from = self.frame_offset(argument)?;
             memory::copy_in_frame(self, from, self.layout.param(callee, i), function.params[i].bytes);
@@ -372,6 +269,17 @@ impl<'a> Translator<'a> {
         self.draft.ops.last_mut().expect("just pushed")
     }
 
+    /// Takes the guard off the operations to come, and says what it was.
+    pub fn take_guard(&mut self) -> Option<(Reg, bool)> {
+        self.template.as_mut().and_then(|it| it.guard.take())
+    }
+
+    pub fn set_guard(&mut self, guard: (Reg, bool)) {
+        if let Some(template) = &mut self.template {
+            template.guard = Some(guard);
+        }
+    }
+
     pub fn emit_plain(&mut self, op: Op) -> Result<(), Refusal> {
         self.emit(op, [], []);
         Ok(())
@@ -397,14 +305,28 @@ fn blank() -> Micro {
     }
 }
 
-/// `setp.lt.and.f32` to (`setp.lt.f32`, and).
-fn without_combination(opcode: &str) -> (String, Option<Op>) {
-    for (name, op) in [(".and", Op::AndPred), (".or", Op::OrPred), (".xor", Op::XorPred)] {
-        if let Some((head, tail)) = opcode.split_once(name)
-            && tail.starts_with('.')
-        {
-            return (format!("{head}{tail}"), Some(op));
-        }
-    }
-    (opcode.to_owned(), None)
+/// How to read a special register that changes while a kernel runs, and which part of that is wanted.
+fn clock(name: &str) -> Option<(Op, Option<Op>)> {
+    Some(match name {
+        "%clock" => (Op::ReadClock, None),
+        "%clock64" => (Op::ReadClock64, None),
+        "%clock_hi" => (Op::ReadClock64, Some(Op::HighB32)),
+        "%globaltimer" => (Op::ReadGlobalTimer, None),
+        "%globaltimer_lo" => (Op::ReadGlobalTimer, Some(Op::LowB32)),
+        "%globaltimer_hi" => (Op::ReadGlobalTimer, Some(Op::HighB32)),
+        _ => return None,
+    })
+}
+
+/// The line that computes an `.approx` instruction with errors: see `exec::approx`.
+fn noisy(opcode: &str) -> Option<(Op, Modifiers)> {
+    let op = match opcode.rsplit('.').next()? {
+        "f32" => Op::NoisyF32,
+        "f16" => Op::NoisyF16,
+        "f16x2" => Op::NoisyF16x2,
+        "bf16" => Op::NoisyBf16,
+        "bf16x2" => Op::NoisyBf16x2,
+        _ => return None,
+    };
+    Some((op, approx::noisy(opcode)?))
 }

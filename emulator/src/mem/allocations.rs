@@ -13,6 +13,7 @@ use super::{
     arena::{Arena, Block},
     map::{Mapping, PAGE},
     region::{Region, Regions},
+    shadow::Shadow,
 };
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -79,6 +80,8 @@ pub struct NotAllocated;
 #[derive(Debug)]
 pub struct Allocations {
     device: Mapping,
+    /// When it is wanted.
+    shadow: Option<Arc<Shadow>>,
     arena: Arena,
     /// By first address.
     live: BTreeMap<u64, Allocation>,
@@ -91,16 +94,19 @@ pub struct Allocations {
 }
 
 impl Allocations {
-    /// Memory for `total_bytes` of device allocations. `None` when the system has no address space for it.
-    pub fn new(total_bytes: u64, reuses_at_once: bool) -> Option<Self> {
+    /// Memory for `total_bytes` of device allocations, with a [`Shadow`] if it is wanted. `None` when the system has no
+    /// address space for it.
+    pub fn new(total_bytes: u64, reuses_at_once: bool, has_shadow: bool) -> Option<Self> {
         let total_bytes = total_bytes.next_multiple_of(PAGE);
+        let reserve = |bytes| {
+            let shadow = if has_shadow { Some(Arc::new(Shadow::reserve(bytes)?)) } else { None };
+            Some((Mapping::reserve(bytes)?, shadow, bytes))
+        };
         // More addresses than memory, for the guards and for the addresses that are not used again.
-        let (device, bytes) = [16, 4, 2]
-            .iter()
-            .map(|factor| factor * total_bytes)
-            .find_map(|bytes| Some((Mapping::reserve(bytes)?, bytes)))?;
+        let (device, shadow, bytes) = [16, 4, 2].iter().map(|factor| factor * total_bytes).find_map(reserve)?;
         Some(Self {
             device,
+            shadow,
             arena: Arena::new(bytes, reuses_at_once),
             live: BTreeMap::new(),
             regions: Arc::default(),
@@ -119,6 +125,11 @@ impl Allocations {
     /// The live allocations, as they are now.
     pub fn regions(&self) -> Arc<Regions> {
         Arc::clone(&self.regions)
+    }
+
+    /// What is known about the bytes of device memory.
+    pub fn shadow(&self) -> Option<&Arc<Shadow>> {
+        self.shadow.as_ref()
     }
 
     /// The live allocation that holds the whole range.
@@ -267,6 +278,9 @@ impl Allocations {
         }
         regions.freed.push(allocation.region);
         if let Kind::Device { block, .. } = allocation.kind {
+            if let Some(shadow) = &self.shadow {
+                shadow.forget(block.start..block.start + block.bytes);
+            }
             if block.bytes >= DISCARD_BYTES || !self.reuses_at_once {
                 self.device.discard(block.start, block.bytes);
             }

@@ -2,6 +2,8 @@
 
 pub mod allocations;
 pub mod arena;
+pub mod shadow;
+pub mod table;
 pub mod map;
 pub mod region;
 

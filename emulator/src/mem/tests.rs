@@ -22,7 +22,7 @@ impl Random {
 }
 
 fn memory(reuses_at_once: bool) -> Allocations {
-    Allocations::new(TOTAL, reuses_at_once).expect("there are addresses for 1 GiB")
+    Allocations::new(TOTAL, reuses_at_once, false).expect("there are addresses for 1 GiB")
 }
 
 /// Live allocations are sorted, aligned, and a page or more apart, on both sides of the map.

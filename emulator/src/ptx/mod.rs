@@ -24,7 +24,7 @@
 //!
 //! # What is refused
 //!
-//! With an error that names the place: indirect calls and branches (`.callprototype`, `brx`), vector registers and
+//! With an error that names the place: vector registers and
 //! `.b128` registers, textures, surfaces and `.alias`, `.reg` parameters, variables of the module declared in a body,
 //! constant expressions other than `-`, names with an offset outside of brackets, and 32-bit addresses. Bounds on
 //! registers, array sizes and nesting keep every text from exhausting memory or stack.

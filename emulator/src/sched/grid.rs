@@ -4,24 +4,32 @@ use super::{
     Options, Shape,
     cta::{Cta, Progress},
     pool,
+    turns::{Budget, Turns},
 };
 use crate::{
     check::{
-        fault::{self, Access, Fault, OtherSide},
+        fault::{self, Access, Fault, FaultKind, OtherSide},
         global::GlobalChecks,
     },
     exec::{printf, run::Context, trouble::Trouble, warp::Place},
     lower::Kernel,
-    mem::region::Regions,
-    perf::{Counters, meter::Meter},
+    mem::{region::Regions, shadow::Shadow},
+    perf::{
+        LaunchCounts,
+        footprint::Footprint,
+        meter::{self, Meter},
+    },
 };
 use std::{
     collections::VecDeque,
     sync::{
-        Mutex,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
+
+/// Warps that a report of a launch without end tells of, besides the one that ran.
+const N_WHEREABOUTS: usize = 8;
 
 /// What the workers of a launch share.
 struct Launch<'a> {
@@ -29,19 +37,24 @@ struct Launch<'a> {
     shape: Shape,
     params: &'a [u8],
     memory: &'a Regions,
+    /// With checks.
+    shadow: Option<&'a Arc<Shadow>>,
     options: Options,
+    budget: Budget,
     n_ctas: u64,
     next: AtomicU64,
     is_over: AtomicBool,
-    counters: Mutex<Counters>,
+    counts: Mutex<LaunchCounts>,
+    /// When somebody counts.
+    footprint: Option<Arc<Footprint>>,
     /// What CTAs printed, by linear index.
     printed: Mutex<Vec<(u64, Vec<u8>)>>,
     /// The fault of the lowest CTA, by its linear index.
     fault: Mutex<Option<(u64, Box<Fault>)>>,
 }
 
-/// Runs the whole grid and returns when it is done. `params` is the parameter block, `kernel.param_bytes` long. The
-/// launch was checked against the card's limits by the caller.
+/// Runs the whole grid and returns when it is done. `params` is the parameter block, `kernel.param_bytes` long. Checks of
+/// global memory need its `shadow`. The launch was checked against the card's limits by the caller.
 ///
 /// # Errors
 /// The first fault; other CTAs are stopped.
@@ -50,30 +63,39 @@ pub fn launch(
     shape: Shape,
     params: &[u8],
     memory: &Regions,
+    shadow: Option<&Arc<Shadow>>,
     options: Options,
-) -> Result<Counters, Box<Fault>> {
+) -> Result<LaunchCounts, Box<Fault>> {
     assert_eq!(params.len(), kernel.param_bytes as usize, "parameter block of {}", kernel.name);
+    let n_ctas = shape.grid.iter().map(|&n| u64::from(n)).product();
+    // The checks see one order of events, and so do those who read about it; a seed decides on one.
+    let n_threads = if options.checks || options.seed.is_some() { 1 } else { options.n_threads };
+    let n_workers = (n_threads as u64).clamp(1, n_ctas) as usize;
     let launch = Launch {
         kernel,
         shape,
         params,
         memory,
+        shadow: shadow.filter(|_| options.checks),
         options,
-        n_ctas: shape.grid.iter().map(|&n| u64::from(n)).product(),
+        budget: Budget::new(options.step_limit, n_workers),
+        n_ctas,
         next: AtomicU64::new(0),
         is_over: AtomicBool::new(false),
-        counters: Mutex::default(),
+        counts: Mutex::default(),
+        footprint: options.counts.then(|| Arc::new(Footprint::new(memory))),
         printed: Mutex::default(),
         fault: Mutex::default(),
     };
-    // The checks see one order of events, and so do those who read about it.
-    let n_threads = if options.checks { 1 } else { options.n_threads };
-    let n_workers = (n_threads as u64).clamp(1, launch.n_ctas.max(1)) as usize;
     pool::run(n_workers, options.n_threads, &|| launch.work());
     printf::queue(launch.printed.into_inner().unwrap_or_else(|it| it.into_inner()));
     match launch.fault.into_inner().unwrap_or_else(|it| it.into_inner()) {
         Some((_, fault)) => Err(fault),
-        None => Ok(launch.counters.into_inner().unwrap_or_else(|it| it.into_inner())),
+        None => {
+            let mut counts = launch.counts.into_inner().unwrap_or_else(|it| it.into_inner());
+            meter::expand(&kernel.program.straight, &mut counts.by_pc);
+            Ok(counts)
+        }
     }
 }
 
@@ -82,37 +104,52 @@ impl Launch<'_> {
     fn work(&self) {
         let program = &self.kernel.program;
         let mut context = Context::new(program, self.params, self.memory);
-        if self.options.counts {
-            context = context.observed(Meter::default(), self.options.checks.then(GlobalChecks::default));
+        if let Some(footprint) = &self.footprint {
+            let meter = Meter::new(program.code.len(), Arc::clone(footprint));
+            context = context.observed(meter, self.global_checks());
         }
+        let mut turns = Turns::new(self.options.seed, self.n_ctas, &self.budget);
         let mut suspended: VecDeque<(u64, Cta)> = VecDeque::new();
         let mut spare: Vec<Cta> = Vec::new();
         while !self.is_over.load(Ordering::Relaxed) {
-            let index = self.next.fetch_add(1, Ordering::Relaxed);
-            let (index, mut cta) = if index < self.n_ctas {
+            let starts = turns.starts_another(suspended.len());
+            let next = starts.then(|| self.next.fetch_add(1, Ordering::Relaxed)).filter(|next| *next < self.n_ctas);
+            let (index, mut cta) = if let Some(next) = next {
+                let index = turns.cta(next, self.n_ctas);
                 let mut cta = spare.pop().unwrap_or_else(|| Cta::new(self.kernel, &self.shape, self.options.checks));
                 cta.start(&mut context, index, &self.place(index));
                 (index, cta)
-            } else if let Some(next) = suspended.pop_front() {
+            } else if let Some(next) = suspended.remove(turns.suspended(suspended.len())) {
                 next
             } else {
                 break;
             };
-            let progress = cta.run(&mut context);
+            let progress = cta.run(&mut context, &mut turns);
             if !context.printed.is_empty() {
                 let printed = std::mem::take(&mut context.printed);
                 self.printed.lock().unwrap_or_else(|it| it.into_inner()).push((index, printed));
             }
             match progress {
-                Progress::Done => spare.push(cta),
+                Progress::Done => {
+                    turns.ended();
+                    if let Some(checks) = &mut context.global_checks {
+                        checks.end(index);
+                    }
+                    spare.push(cta);
+                }
                 Progress::Suspended => suspended.push_back((index, cta)),
-                Progress::Trouble(warp, pc, trouble) => self.fail(index, cta.index, warp, pc, *trouble),
+                Progress::Trouble(warp, pc, mut trouble) => {
+                    if trouble.kind == FaultKind::StepLimit {
+                        trouble.note = self.step_limit_note(&cta, warp, &suspended);
+                    }
+                    self.fail(index, cta.index, warp, pc, *trouble);
+                }
             }
         }
-        let mut counters = context.meter.map(|it| it.counters).unwrap_or_default();
-        counters.warp_instructions = context.n_warp_instructions;
-        counters.lane_instructions = context.n_lane_instructions;
-        self.counters.lock().unwrap_or_else(|it| it.into_inner()).add(&counters);
+        let mut counts = context.meter.map(|it| it.counts).unwrap_or_default();
+        counts.launch.warp_instructions = context.n_warp_instructions;
+        counts.launch.lane_instructions = context.n_lane_instructions;
+        self.counts.lock().unwrap_or_else(|it| it.into_inner()).add(counts);
     }
 
     fn place(&self, index: u64) -> Place {
@@ -126,6 +163,33 @@ impl Launch<'_> {
             dynamic_shared_bytes: self.shape.dynamic_shared_bytes,
             static_shared_bytes: self.kernel.static_shared_bytes,
         }
+    }
+
+    fn global_checks(&self) -> Option<GlobalChecks> {
+        let n_warps = self.shape.block.iter().product::<u32>().div_ceil(32);
+        self.shadow.map(|shadow| GlobalChecks::new(Arc::clone(shadow), &self.kernel.program, n_warps))
+    }
+
+    /// How to raise the limit, and where up to [`N_WHEREABOUTS`] other warps are.
+    fn step_limit_note(&self, cta: &Cta, warp: u32, suspended: &VecDeque<(u64, Cta)>) -> String {
+        let others = cta.unfinished().filter(|it| it.0 != warp).map(|it| (cta.index, it));
+        let elsewhere = suspended.iter().flat_map(|(_, cta)| cta.unfinished().map(|it| (cta.index, it)));
+        let whereabouts: Vec<String> = others
+            .chain(elsewhere)
+            .take(N_WHEREABOUTS)
+            .map(|([x, y, z], (warp, pc))| {
+                let site = &self.kernel.program.sites[pc as usize];
+                let line = site.source.as_ref().map_or(format!("ptx line {}", site.line), |it| it.to_string());
+                format!("\n    block ({x}, {y}, {z}), warp {warp} at {line}")
+            })
+            .collect();
+        let others = if whereabouts.is_empty() { "" } else { "; also unfinished:" };
+        let limit = self.options.step_limit;
+        format!(
+            "the launch ran {limit} warp instructions, and its threads may wait for ever; if it only needs more, set \
+             CUDA_EMULATOR_STEP_LIMIT to a larger number{others}{}",
+            whereabouts.concat()
+        )
     }
 
     /// Records a fault and stops the launch.

@@ -1,8 +1,10 @@
 //! Runs a grid: CTAs over threads.
 
+mod barrier;
 pub mod cta;
 pub mod grid;
 mod pool;
+mod turns;
 
 pub use grid::launch;
 
@@ -24,4 +26,8 @@ pub struct Options {
     pub counts: bool,
     /// Look for races, uninitialised reads and the like: the launch runs on one thread. Needs `counts`.
     pub checks: bool,
+    /// Draws the order of CTAs and warps, of which every one is allowed: the launch runs on one thread.
+    pub seed: Option<u64>,
+    /// Warp instructions that a launch may run.
+    pub step_limit: u64,
 }

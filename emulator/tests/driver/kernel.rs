@@ -21,7 +21,13 @@ impl Kernel {
     /// Loads [`HEADER`] and `body`.
     #[track_caller]
     pub fn new(body: &str, name: &str) -> Self {
-        let text = CString::new(format!("{HEADER}{body}")).unwrap();
+        Self::of_module(&format!("{HEADER}{body}"), name)
+    }
+
+    /// Loads a whole module.
+    #[track_caller]
+    pub fn of_module(text: &str, name: &str) -> Self {
+        let text = CString::new(text).unwrap();
         let module = handle(|out| unsafe { cuModuleLoadData(out, text.as_ptr().cast()) });
         let name = CString::new(name).unwrap();
         Self { module, function: handle(|out| unsafe { cuModuleGetFunction(out, module, name.as_ptr()) }) }
@@ -88,5 +94,5 @@ pub fn download(address: u64, n: usize) -> Vec<u32> {
 /// Totals of a kernel since the process began: its name should be the test's own.
 #[track_caller]
 pub fn counters(kernel: &CStr) -> Totals {
-    made(|out| unsafe { cuda_emulator_counters(kernel.as_ptr(), out) })
+    made(|out| unsafe { cuda_emulator_counters(kernel.as_ptr(), size_of::<Totals>(), out) })
 }

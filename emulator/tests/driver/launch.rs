@@ -51,11 +51,20 @@ fn child_vector_add() {
         let totals = counters(c"vector_add");
         assert_eq!(totals.n_launches, n_launches);
         // 32 warps run every line but the three that only name a special register; 1000 of 1024 lanes run the body.
-        assert_eq!(totals.warp_instructions, n_launches * 32 * 16);
-        assert_eq!(totals.lane_instructions, n_launches * (1024 * 8 + 1000 * 8));
+        let counts = totals.counters.counts;
+        assert_eq!(counts.warp_instructions, n_launches * 32 * 16);
+        assert_eq!(counts.lane_instructions, n_launches * (1024 * 8 + 1000 * 8));
         // Three arrays of 1000 words are 375 sectors, and each warp's part starts at one.
-        assert_eq!((totals.global_sectors, totals.global_sectors_ideal), (n_launches * 375, n_launches * 375));
-        assert_eq!(totals.global_bytes, n_launches * 12_000);
+        assert_eq!(
+            (counts.global_load_sectors, counts.global_load_sectors_ideal),
+            (n_launches * 250, n_launches * 250)
+        );
+        assert_eq!(
+            (counts.global_store_sectors, counts.global_store_sectors_ideal),
+            (n_launches * 125, n_launches * 125)
+        );
+        assert_eq!((counts.global_load_bytes, counts.global_store_bytes), (n_launches * 8000, n_launches * 4000));
+        assert_eq!((counts.dram_read_bytes, counts.dram_write_bytes), (n_launches * 8000, n_launches * 4000));
     }
 }
 

@@ -92,7 +92,7 @@ fn launch(function: Handle) -> u32 {
 fn counters_of_a_kernel_that_never_ran_are_not_found() {
     let _context = Context::new();
     let mut totals = Totals::default();
-    assert_eq!(unsafe { cuda_emulator_counters(c"nothing".as_ptr(), &mut totals) }, NOT_FOUND);
-    ok(unsafe { cuda_emulator_counters(ptr::null(), &mut totals) });
-    assert_eq!(unsafe { cuda_emulator_counters(ptr::null(), ptr::null_mut()) }, INVALID_VALUE);
+    assert_eq!(unsafe { cuda_emulator_counters(c"nothing".as_ptr(), size_of::<Totals>(), &mut totals) }, NOT_FOUND);
+    ok(unsafe { cuda_emulator_counters(ptr::null(), size_of::<Totals>(), &mut totals) });
+    assert_eq!(unsafe { cuda_emulator_counters(ptr::null(), 8, ptr::null_mut()) }, INVALID_VALUE);
 }

@@ -4,6 +4,7 @@ use super::{Refusal, Translator};
 use crate::{
     isa::{Class, LaneType, Op},
     lower::{
+        address, layout,
         micro::{Content, Reg},
         param_offsets,
         program::Special,
@@ -14,6 +15,14 @@ use crate::{
 impl Translator<'_> {
     pub(super) fn own(&self, reg: RegisterId) -> Reg {
         self.registers[reg.0 as usize]
+    }
+
+    pub fn is_predicate(&self, operand: &Operand) -> bool {
+        match operand {
+            Operand::Register(reg) => self.draft.class(self.own(*reg)) == Class::Pred,
+            Operand::NotRegister(_) => true,
+            _ => false,
+        }
     }
 
     pub fn temporary(&mut self, class: Class) -> Reg {
@@ -63,7 +72,10 @@ impl Translator<'_> {
                 opposite
             }
             Operand::Special(name) if name == "WARP_SZ" => self.constant(class, 32),
-            Operand::Special(name) => self.special(name)?,
+            Operand::Special(name) => match fixed(name) {
+                Some(value) => return self.source(&Operand::Integer(value), ty),
+                None => self.special(name)?,
+            },
             Operand::Integer(value) if class == Class::Pred => {
                 let (value, truth) = (self.constant(Class::Word, u64::from(*value != 0)), self.temporary(Class::Pred));
                 let zero = self.constant(Class::Word, 0);
@@ -111,8 +123,22 @@ impl Translator<'_> {
             }
             Symbol::Param(param) => Ok(u64::from(self.layout.param(self.index, *param as usize))),
             Symbol::Return(result) => Ok(u64::from(self.layout.result(self.index, *result as usize))),
-            Symbol::Function(name) => Err(format!("takes the address of function {name}, which is not supported")),
+            Symbol::Function(name) => layout::callee(self.module, name)
+                .map(address::of_function)
+                .ok_or_else(|| format!("takes the address of function {name}, which has no body here")),
         }
+    }
+}
+
+/// Special registers that are the same in every kernel: launches have no explicit clusters, no environment for `%envreg`,
+/// no performance monitors and no device graph.
+fn fixed(name: &str) -> Option<i64> {
+    match name {
+        "%cluster_nctaid.x" | "%cluster_nctaid.y" | "%cluster_nctaid.z" | "%cluster_nctarank" => Some(1),
+        "%cluster_ctaid.x" | "%cluster_ctaid.y" | "%cluster_ctaid.z" | "%cluster_ctarank" => Some(0),
+        "%is_explicit_cluster" | "%current_graph_exec" => Some(0),
+        _ if name.starts_with("%envreg") || name.starts_with("%pm") => Some(0),
+        _ => None,
     }
 }
 
@@ -122,8 +148,9 @@ fn special(name: &str) -> Option<Special> {
         return match base {
             "%tid" => Some(Special::Tid(axis)),
             "%ntid" => Some(Special::Ntid(axis)),
-            "%ctaid" => Some(Special::Ctaid(axis)),
-            "%nctaid" => Some(Special::Nctaid(axis)),
+            // Every cluster is one CTA.
+            "%ctaid" | "%clusterid" => Some(Special::Ctaid(axis)),
+            "%nctaid" | "%nclusterid" => Some(Special::Nctaid(axis)),
             _ => None,
         };
     }
@@ -140,7 +167,7 @@ fn special(name: &str) -> Option<Special> {
         "%lanemask_gt" => Special::LaneMaskGt,
         "%lanemask_ge" => Special::LaneMaskGe,
         "%dynamic_smem_size" => Special::DynamicSharedBytes,
-        "%total_smem_size" => Special::TotalSharedBytes,
+        "%total_smem_size" | "%aggr_smem_size" => Special::TotalSharedBytes,
         _ => return None,
     })
 }

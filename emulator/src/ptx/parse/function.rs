@@ -8,6 +8,7 @@ use super::{
     LocatedFunction, ModuleName, Parser,
     scope::{Name, Scopes},
     source::LocationId,
+    targets::{IndexedBranch, TargetList},
     types::{array_bytes, register_kind},
 };
 
@@ -23,6 +24,8 @@ pub(super) struct Body<'t> {
     /// The `.loc` that the next instruction has.
     location: Option<LocationId>,
     branches: Vec<Branch<'t>>,
+    pub(super) indexed_branches: Vec<IndexedBranch<'t>>,
+    pub(super) target_lists: Vec<TargetList<'t>>,
 }
 
 /// A branch whose label may be defined further down: its only operand is to become that label.
@@ -161,12 +164,21 @@ impl<'t> Parser<'t> {
     fn body(&mut self, function: Function, scopes: Scopes<'t>) -> Result<LocatedFunction, ParseError> {
         self.sources.start_function();
         self.expect("{")?;
-        let mut body = Body { function, scopes, locations: Vec::new(), location: None, branches: Vec::new() };
+        let mut body = Body {
+            function,
+            scopes,
+            locations: Vec::new(),
+            location: None,
+            branches: Vec::new(),
+            indexed_branches: Vec::new(),
+            target_lists: Vec::new(),
+        };
         while self.statement(&mut body)? {}
         for &Branch { instruction, label, scope } in &body.branches {
             let id = body.scopes.label(scope, label.text).ok_or_else(|| self.undeclared(label, "label"))?;
             body.function.body[instruction].operands = vec![Operand::Label(id)];
         }
+        self.resolve_targets(&mut body)?;
         Ok(LocatedFunction { function: body.function, locations: body.locations })
     }
 
@@ -213,9 +225,8 @@ impl<'t> Parser<'t> {
             ".loc" => body.location = Some(self.loc()?),
             ".file" => self.file()?,
             ".pragma" => self.pragma()?,
-            ".callprototype" | ".calltargets" | ".branchtargets" => {
-                return Err(self.unsupported(self.token, "indirect calls and branches"));
-            }
+            ".branchtargets" => self.branch_targets(body)?,
+            ".callprototype" | ".calltargets" => self.call_targets()?,
             _ => self.body_variables(body)?,
         }
         Ok(())
@@ -272,7 +283,7 @@ impl<'t> Parser<'t> {
             opcode.push_str(self.advance()?.text);
         }
         let operands = match name.text {
-            "brx" => return Err(self.unsupported(name, "indirect branches")),
+            "brx" => self.indexed_branch(body)?,
             "bra" => {
                 let label = self.word("a label")?;
                 let instruction = body.function.body.len();

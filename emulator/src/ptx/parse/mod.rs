@@ -6,6 +6,7 @@ mod initialiser;
 mod operand;
 mod scope;
 mod source;
+mod targets;
 mod types;
 mod variable;
 

@@ -27,7 +27,7 @@ impl<'t> Parser<'t> {
         }
     }
 
-    fn operand(&mut self, body: &Body<'t>) -> Result<Operand, ParseError> {
+    pub(super) fn operand(&mut self, body: &Body<'t>) -> Result<Operand, ParseError> {
         match self.token.text {
             "{" => Ok(Operand::Vector(self.list(body, "}")?)),
             "(" => Ok(Operand::Arguments(self.list(body, ")")?)),
@@ -73,7 +73,11 @@ impl<'t> Parser<'t> {
                 match self.lookup(body, name) {
                     Some(Name::Register(id)) => Ok(Operand::Register(id)),
                     Some(Name::Symbol(symbol)) => Ok(Operand::Symbol(symbol)),
-                    None => self.special_register(name),
+                    // The prototype of a call through a pointer.
+                    None => match body.scopes.label(body.scopes.current(), name.text) {
+                        Some(label) => Ok(Operand::Label(label)),
+                        None => self.special_register(name),
+                    },
                 }
             }
             _ => self.literal(),

@@ -1,0 +1,80 @@
+//! `cp.async` and its groups.
+
+use super::{
+    memory,
+    micro::Reg,
+    translate::{Refusal, Translator},
+};
+use crate::{
+    exec::async_copy::WAIT_ALL,
+    isa::{Class, LaneType, Op},
+    ptx::ast::Operand,
+};
+
+pub fn translate(translator: &mut Translator, opcode: &str, operands: &[Operand]) -> Result<(), Refusal> {
+    let parts: Vec<&str> = opcode.split('.').skip(2).collect();
+    match (&parts[..], operands) {
+        (["commit_group"], []) => translator.emit_plain(Op::CpAsyncCommit),
+        (["wait_all"], []) => {
+            translator.emit(Op::CpAsyncWait, [], []).imm = WAIT_ALL;
+            Ok(())
+        }
+        (["wait_group"], [Operand::Integer(n)]) => {
+            let n = i32::try_from(*n).ok().filter(|it| *it >= 0).ok_or("needs a number of groups")?;
+            translator.emit(Op::CpAsyncWait, [], []).imm = n;
+            Ok(())
+        }
+        (
+            ["ca" | "cg", "shared" | "shared::cta", "global", hints @ ..],
+            [to, from, Operand::Integer(bytes), rest @ ..],
+        ) => {
+            let sizes: &[i64] = if parts[0] == "cg" { &[16] } else { &[4, 8, 16] };
+            if !sizes.contains(bytes) {
+                return Err(format!("copies {bytes} bytes, but may copy {sizes:?}"));
+            }
+            let has_policy = hints.contains(&"L2::cache_hint");
+            let known = |it: &&str| matches!(*it, "L2::cache_hint" | "L2::64B" | "L2::128B" | "L2::256B");
+            if !hints.iter().all(known) {
+                return Err("has a modifier that is not supported".into());
+            }
+            let source_bytes = match (rest, has_policy) {
+                ([], false) | ([_], true) => None,
+                ([size], false) | ([size, _], true) => Some(size),
+                _ => return Err("has a number of operands that is not supported".into()),
+            };
+            issue(translator, to, from, *bytes as u8, source_bytes)
+        }
+        _ => Err("is not supported".into()),
+    }
+}
+
+/// s = destination, source, bytes of the source, offset of the source.
+fn issue(
+    translator: &mut Translator,
+    to: &Operand,
+    from: &Operand,
+    bytes: u8,
+    source_bytes: Option<&Operand>,
+) -> Result<(), Refusal> {
+    let (to, imm) = memory::shared_address(translator, to)?;
+    let (from, offset) = memory::global_address(translator, from)?;
+    let offset = translator.constant(Class::Double, i64::from(offset) as u64);
+    let whole = translator.constant(Class::Word, bytes.into());
+    let source_bytes = match source_bytes {
+        None => whole,
+        Some(it) if translator.is_predicate(it) => ignored(translator, it, whole)?,
+        Some(size) => translator.source(size, LaneType::U32)?,
+    };
+    let micro = translator.emit(Op::CpAsync, [], [to, from, source_bytes, offset]);
+    (micro.imm, micro.bytes) = (imm, bytes);
+    Ok(())
+}
+
+/// No bytes where the predicate says to ignore the source, otherwise all.
+fn ignored(translator: &mut Translator, predicate: &Operand, whole: Reg) -> Result<Reg, Refusal> {
+    let none = translator.constant(Class::Word, 0);
+    let src = [none, whole, translator.source(predicate, LaneType::Bool)?];
+    let size = translator.temporary(Class::Word);
+    translator.emit(Op::SelB32, [size], src);
+    Ok(size)
+}
