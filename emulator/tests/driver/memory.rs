@@ -1,5 +1,5 @@
 use crate::common::*;
-use cuda_emulator::driver::{copy::*, host_memory::*, memory::*, stream::*};
+use cuda_emulator::driver::{copy::*, host_memory::*, memory::*, pointer::*, stream::*};
 use std::{ffi::c_void, ptr};
 
 #[test]
