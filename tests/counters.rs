@@ -3,6 +3,7 @@
 //!
 //! A GPU counts nothing, so there every test passes.
 
+#[allow(dead_code)] // Random cases and the oracle are for tests of results.
 mod common;
 
 #[path = "counters/limits.rs"]

@@ -21,7 +21,7 @@ const BYTES_TOLERANCE: f64 = 0.02;
 pub fn hold(device: &Device, kernel: &str, limits: Limits, bytes: u64, launch: impl FnOnce()) {
     let Some(counters) = count(device, kernel, launch) else { return };
     let it = counters.counts;
-    let ratio = |n: u64, of: u64| n as f64 / of.max(1) as f64;
+    let ratio = |n: u64, of: u64| if of == 0 { 1.0 } else { n as f64 / of as f64 };
     let moved = it.dram_read_bytes + it.dram_write_bytes;
     let ratios = [
         ("sectors loaded", ratio(it.global_load_sectors, it.global_load_sectors_ideal), limits.loaded_sectors),
