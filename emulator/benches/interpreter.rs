@@ -104,7 +104,15 @@ impl Launch {
 
     fn run(&self, is_checked: bool) -> Counts {
         let (n_sms, step_limit) = (132, u64::MAX);
-        let options = Options { n_threads: 1, n_sms, counts: is_checked, checks: is_checked, seed: None, step_limit };
+        let options = Options {
+            n_threads: 1,
+            n_sms,
+            counts: is_checked,
+            checks: is_checked,
+            seed: None,
+            step_limit,
+            grid_workspace: 0,
+        };
         let (memory, shadow) = (self.memory.regions(), self.memory.shadow());
         sched::launch(&self.kernel, self.shape, &self.params, &memory, shadow, options).expect("no fault").launch
     }

@@ -279,6 +279,9 @@ fn store_together<E: Element, const N: usize>(
         return Ok(false);
     }
     let Some(host) = locate(context, pc, base, 32 * size) else { return Ok(false) };
+    if context.nearby[pc as usize].is_constant {
+        return Ok(false);
+    }
     if context.is_observed {
         observe(context, inst, true, Places::Row(base))?;
     }
@@ -372,6 +375,9 @@ pub fn lane_hosts(
         let Some(host) = locate(context, pc, address, size as u64) else {
             return Err(Trouble::access(FaultKind::OutOfBounds, lane, "global", is_write, address, size));
         };
+        if is_write && context.nearby[pc as usize].is_constant {
+            return Err(Trouble::access(FaultKind::ReadOnly, lane, "const", true, address, size));
+        }
         hosts[lane] = host;
         addresses[lane] = address;
     }

@@ -61,7 +61,7 @@ pub struct Context<'a> {
 
 impl<'a> Context<'a> {
     pub fn new(program: &'a Program, params: &[u8], regions: &'a Regions) -> Context<'a> {
-        let nowhere = Region { start: 1, end: 0, host: 0, id: 0 };
+        let nowhere = Region { start: 1, end: 0, host: 0, id: 0, is_constant: false };
         Context {
             program,
             engine: Engine::best(),

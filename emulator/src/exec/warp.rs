@@ -4,7 +4,7 @@ use super::{
     async_copy::Queue,
     lane::{Doubles, Mask, Registers, Words},
 };
-use crate::lower::program::{Program, Special};
+use crate::lower::program::{Program, RESERVED_SHARED_BYTES, Special, reserved_shared_start};
 
 /// Threads of a warp that wait while others run.
 #[derive(Clone, Debug)]
@@ -54,6 +54,15 @@ pub struct Place {
     pub n_sms: u32,
     pub dynamic_shared_bytes: u32,
     pub static_shared_bytes: u32,
+    /// The address of a cooperative launch's workspace; 0 for other launches.
+    pub grid_workspace: u64,
+}
+
+impl Place {
+    /// Shared memory of the kernel itself.
+    fn own_shared_bytes(&self) -> u32 {
+        self.static_shared_bytes + self.dynamic_shared_bytes
+    }
 }
 
 impl Warp {
@@ -165,7 +174,11 @@ fn special_value(special: Special, place: &Place, warp: u32, lane: u32) -> u32 {
         Special::LaneMaskLe => ((1u64 << (lane + 1)) - 1) as u32,
         Special::LaneMaskGt => !(((1u64 << (lane + 1)) - 1) as u32),
         Special::LaneMaskGe => !((1 << lane) - 1),
+        Special::WorkspaceHigh => (place.grid_workspace >> 32) as u32,
+        Special::WorkspaceLow => place.grid_workspace as u32,
+        Special::ReservedSharedStart => reserved_shared_start(place.own_shared_bytes()),
+        Special::ReservedSharedEnd => reserved_shared_start(place.own_shared_bytes()) + RESERVED_SHARED_BYTES,
         Special::DynamicSharedBytes => place.dynamic_shared_bytes,
-        Special::TotalSharedBytes => place.dynamic_shared_bytes + place.static_shared_bytes,
+        Special::TotalSharedBytes => place.own_shared_bytes(),
     }
 }

@@ -19,8 +19,8 @@ pub fn members(registers: &Registers, mask: &Mask, slot: u16) -> u32 {
 pub fn is_one_group(registers: &Registers, mask: &Mask, slot: u16) -> bool {
     let (members, plane) = (members(registers, mask, slot), &registers.words[usize::from(slot)].0);
     let mut difference = 0;
-    for lane in 0..32 {
-        difference |= (plane[lane] ^ members) & mask.lanes.0[lane];
+    for (own, is_active) in plane.iter().zip(&mask.lanes.0) {
+        difference |= (own ^ members) & is_active;
     }
     difference == 0
 }

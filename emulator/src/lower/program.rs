@@ -205,6 +205,12 @@ pub enum Special {
     LaneMaskLe,
     LaneMaskGt,
     LaneMaskGe,
+    /// The halves of the address of a cooperative launch's workspace.
+    WorkspaceHigh,
+    WorkspaceLow,
+    /// Shared memory that the system reserves, here behind the kernel's own.
+    ReservedSharedStart,
+    ReservedSharedEnd,
     DynamicSharedBytes,
     TotalSharedBytes,
 }
@@ -248,7 +254,25 @@ pub struct Program {
     pub specials: Vec<(u16, Special)>,
 }
 
+/// What the system reserves of a CTA's shared memory since sm_80; cooperative_groups keeps its own variables there.
+pub const RESERVED_SHARED_BYTES: u32 = 1024;
+
+/// Where that begins, behind `own_bytes` of the kernel's.
+pub fn reserved_shared_start(own_bytes: u32) -> u32 {
+    own_bytes.next_multiple_of(128)
+}
+
 impl Program {
+    /// All of a CTA's shared memory when the kernel itself has `own_bytes`.
+    pub fn shared_bytes(&self, own_bytes: u32) -> u32 {
+        let is_reserved = |special| matches!(special, Special::ReservedSharedStart | Special::ReservedSharedEnd);
+        if self.specials.iter().any(|it| is_reserved(it.1)) {
+            reserved_shared_start(own_bytes) + RESERVED_SHARED_BYTES
+        } else {
+            own_bytes
+        }
+    }
+
     /// The size of the smallest access to global memory, up to a word: the unit in which races are found.
     pub fn global_unit_bytes(&self) -> u32 {
         use Op::{AtomGeneric, AtomGlobal, LdGeneric, LdGlobal, StGeneric, StGlobal};

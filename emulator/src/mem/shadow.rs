@@ -3,6 +3,7 @@
 
 use super::{
     allocations::DEVICE_BASE,
+    map::PAGE,
     table::{Plain, Table},
 };
 use std::{
@@ -39,6 +40,9 @@ pub struct Records {
 
 /// Bytes that one [`Block`] stands for.
 pub const BLOCK_BYTES: u64 = 128;
+
+/// Bytes whose bits fill a page.
+const PAGE_OF_BITS: u64 = 8 * PAGE;
 
 /// The accesses of a block as a whole.
 #[derive(Clone, Copy, Debug, Default)]
@@ -139,13 +143,24 @@ impl Shadow {
         None
     }
 
-    /// Notes that a range was freed: who gets it next finds it unwritten.
-    pub fn forget(&self, range: Range<u64>) {
+    fn clear(&self, range: Range<u64>) {
         let (first, words) = self.words(&range);
-        for (word, bits) in (first..).zip(words).filter(|(_, bits)| bits.load(Relaxed) != 0) {
+        for (word, bits) in (first..).zip(words) {
             bits.store(bits.load(Relaxed) & !mask(word, &range), Relaxed);
         }
-        self.written.discard_pages_shared(range.start.div_ceil(64)..range.end / 64);
+    }
+
+    /// Notes that a range was freed: who gets it next finds it unwritten.
+    pub fn forget(&self, range: Range<u64>) {
+        // Whole pages of bits go back to the system unread: the range may be most of the card's memory.
+        let pages = range.start.next_multiple_of(PAGE_OF_BITS)..range.end / PAGE_OF_BITS * PAGE_OF_BITS;
+        if pages.is_empty() {
+            self.clear(range.clone());
+        } else {
+            self.written.discard_pages_shared(pages.start / 64..pages.end / 64);
+            self.clear(range.start..pages.start);
+            self.clear(pages.end..range.end);
+        }
         // A launch that has the records now keeps some that mean nothing any more.
         if let Some(records) = &mut *self.records.lock().unwrap_or_else(PoisonError::into_inner) {
             for units in [&mut records.writers, &mut records.readers, &mut records.others] {

@@ -81,7 +81,7 @@ mod tests {
     use std::thread;
 
     fn footprint() -> Footprint {
-        let region = |start: u64, end: u64| Region { start, end, host: 0, id: 0 };
+        let region = |start: u64, end: u64| Region { start, end, host: 0, id: 0, is_constant: false };
         // The second begins inside a sector, and the third follows it directly.
         let live = vec![region(0x1000, 0x9000), region(0xa010, 0xa100), region(0xa100, 0xa200)];
         Footprint::new(&Regions { live, freed: Vec::new() })

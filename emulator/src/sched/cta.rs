@@ -58,7 +58,7 @@ impl Cta {
     pub fn new(kernel: &Kernel, shape: &Shape, is_checked: bool) -> Cta {
         let n_warps = shape.block.iter().product::<u32>().div_ceil(32);
         let warps: Vec<Warp> = (0..n_warps).map(|it| Warp::new(&kernel.program, kernel.local_bytes, it)).collect();
-        let n_shared = kernel.static_shared_bytes + shape.dynamic_shared_bytes;
+        let n_shared = kernel.program.shared_bytes(kernel.static_shared_bytes + shape.dynamic_shared_bytes);
         let shared = vec![0; n_shared as usize];
         let unit_bytes = kernel.program.shared_unit_bytes();
         let checks = is_checked.then(|| Box::new(SharedChecks::new(n_warps, n_shared, unit_bytes)));

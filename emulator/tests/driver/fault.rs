@@ -182,7 +182,10 @@ fn barriers_against_their_rules() {
         ("bar.sync 0, 33;", "33 threads, but a barrier waits for a multiple of 32"),
         ("mov.u32 %r2, 16;\nbar.sync %r2;", "barrier 16, but a CTA has barriers 0 to 15"),
         ("bar.sync 0, 96;", "96 threads, but the CTA has no more than 64"),
-        ("bar.arrive 1, 64;\nbar.sync 1, 64;", "warp 0 has arrived at barrier 1 before"),
+        (
+            "setp.ge.u32 %p1, %r1, 32;\n@%p1 bra END;\nbar.arrive 1, 64;\nbar.sync 1, 64;\nEND:\nbar.sync 0;",
+            "warp 0 has arrived at barrier 1 before",
+        ),
         (
             "setp.lt.u32 %p1, %r1, 32;\n@%p1 bra END;\nbar.red.popc.u32 %r2, 1, %p1;\nEND:\nbar.sync 1;",
             "at barrier 1, bar.red meets bar.sync",

@@ -85,7 +85,7 @@ static __device__ __noinline__ int third(const int* words, int i) {
 
 // words [3 * n - 3]: the last thread reads behind it, in a function.
 extern "C" __global__ void read_in_a_function(const int* words, int* out) {
-    out[threadIdx.x] = third(words, threadIdx.x) + 1;  // CALL
+    out[threadIdx.x] = third(words, threadIdx.x) + 1;
 }
 
 static __device__ __forceinline__ int quarter(const int* words, int i) {

@@ -247,9 +247,9 @@ impl Marked {
         let is_end = |line: &&str| *line == "}";
         let start =
             lines.iter().position(|it| it.starts_with("extern") && it.contains(&head)).expect("the kernel is there");
-        let end = start + lines[start..].iter().position(|it| is_end(it)).expect("the kernel ends");
+        let end = start + lines[start..].iter().position(is_end).expect("the kernel ends");
         let before = lines[..start].iter().rposition(|it| it.starts_with("extern"));
-        let first = before.map_or(0, |at| at + lines[at..].iter().position(|it| is_end(it)).expect("that kernel ends"));
+        let first = before.map_or(0, |at| at + lines[at..].iter().position(is_end).expect("that kernel ends"));
         let with = |marker| (first..=end).filter(|&at| lines[at].contains(marker)).map(|at| at + 1).collect();
         let marked = Self { fault: with("// FAULT"), other: with("// OTHER") };
         assert!(!marked.fault.is_empty(), "{kernel} has no marker");

@@ -23,10 +23,8 @@ pub fn all_until(stamps: &[u32], last: Stamp) -> bool {
 /// Writes the stamp of the lane that accesses each unit: `stamp` is lane 0's, and a lane accesses `1 << shift` units.
 #[inline(always)]
 pub fn note_writer(writer: &mut [u32], stamp: Stamp, shift: u32) {
-    let mut unit = 0u32;
-    for writer in writer {
+    for (unit, writer) in (0u32..).zip(writer) {
         *writer = stamp.0 + (unit >> shift);
-        unit += 1;
     }
 }
 
@@ -34,24 +32,25 @@ pub fn note_writer(writer: &mut [u32], stamp: Stamp, shift: u32) {
 /// it last of the others.
 #[inline(always)]
 pub fn note_readers(first: &mut [u32], last: &mut [u32], stamp: Stamp, shift: u32, floor: Stamp) {
-    let mut unit = 0u32;
-    for (first, last) in first.iter_mut().zip(last) {
+    for (unit, (first, last)) in (0u32..).zip(first.iter_mut().zip(last)) {
         let now = stamp.0 + (unit >> shift);
         // All ones if it was another thread that read it first: a mask, so that the loop has no branch.
         let other = 0u32.wrapping_sub(u32::from((*first > floor.0) & (Stamp(*first ^ now).thread() != 0)));
         *last = now & other | *last & !other;
         *first = *first & other | now & !other;
-        unit += 1;
     }
 }
 
-/// What reads and writes cost when nothing is wrong, built for each of the host's vector units.
+/// A run of units that lanes access, one lane behind the other.
 #[derive(Clone, Copy)]
 pub struct Row {
+    /// Of the first lane; the next lane's is one larger.
     pub stamp: Stamp,
+    /// log2 of the units that each lane accesses.
     pub shift: u32,
     /// Stamps of this CTA begin here.
     pub begin: Stamp,
+    /// Stamps up to here are ordered before everything to come.
     pub floor: Stamp,
 }
 
