@@ -4,7 +4,12 @@
 //! case, little-endian: the label's length (u16) and bytes, the number of vectors (u32), a hash of the operands (u64), the
 //! number of results (u8), the bytes of each result (u8 each), and the values [result][vector] in so many bytes each.
 
-use super::{batch::Batch, cases::Case, run::Results};
+use super::{
+    batch::Batch,
+    cases::Case,
+    run::Results,
+    types::{Kind, Type},
+};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 const MAGIC: &str = "cuda-emulator golden 1";
@@ -31,9 +36,14 @@ pub struct Entry {
 
 impl Entry {
     pub fn new(batch: &Batch, case: &Case, results: Results) -> Self {
-        let n_bytes = case.results.iter().map(|ty| ty.width().div_ceil(8) as u8).collect();
+        let n_bytes = case.results.iter().map(|&ty| stored_bytes(ty)).collect();
         Self { label: case.label.clone(), n: batch.n, hash: hash(&batch.inputs), results, n_bytes }
     }
+}
+
+/// A truth takes a byte, everything else what its register does.
+fn stored_bytes(ty: Type) -> u8 {
+    if ty.kind == Kind::Pred { 1 } else { (ty.register_bits() / 8) as u8 }
 }
 
 /// FNV-1a of the operands [operand][vector].

@@ -89,7 +89,8 @@ fn spread<T: Clone>(all: Vec<T>, n: usize) -> Vec<T> {
 fn random_row(operands: &[Operand], random: &mut Random) -> Vec<u64> {
     let mut row: Vec<u64> = operands.iter().map(|&it| random_value(it, random)).collect();
     // Equal operands, and such as differ by their last bits, are rare among random ones.
-    if operands.len() > 1 && operands[0] == operands[1] && random.below(8) == 0 {
+    let are_alike = operands.len() > 1 && operands[0] == operands[1] && operands[0].values == Values::Whole;
+    if are_alike && random.below(8) == 0 {
         row[1] = (row[0] ^ (random.next() & 3)) & mask(operands[0].ty.width());
     }
     row
@@ -104,7 +105,7 @@ fn random_value(operand: Operand, random: &mut Random) -> u64 {
             0 => random.next() & mask(32),
             _ => random.next() % 72,
         },
-        Values::LaneMask => u64::MAX & mask(32),
+        Values::LaneMask => mask(32),
         Values::Whole | Values::Exact | Values::Moderate => match ty.kind {
             Kind::Pred => random.next() & 1,
             _ => (0..ty.n_elements).fold(0, |row, k| row | random_element(operand, random) << (k * ty.bits)),
@@ -158,7 +159,7 @@ fn small_integer(format: &Format, bits: u64) -> u64 {
     }
     let log2 = magnitude.ilog2();
     let fraction = (magnitude - (1 << log2)) << (format.mantissa_bits - log2.min(format.mantissa_bits));
-    sign | ((format.bias() as u64 + u64::from(log2)) << format.mantissa_bits) + fraction
+    sign | (((format.bias() as u64 + u64::from(log2)) << format.mantissa_bits) + fraction)
 }
 
 /// An operand's edges.

@@ -89,9 +89,10 @@ fn labels_are_one_case_each() {
 /// What is written of one run is what the next run computes, and a bit that is not is found.
 #[test]
 fn a_golden_file_is_replayed() {
-    let cases = || CASES.iter().filter(|it| ["add.u32", "setp.lt.f32", "ex2.approx.f32"].contains(&it.text()));
+    let cases =
+        || CASES.iter().filter(|it| ["add.u32", "setp.lt.f32", "ex2.approx.f32", "cvt.s8.s32"].contains(&it.text()));
     let (golden, notes) = capture(&CARD, cases());
-    assert_eq!((golden.entries.len(), notes), (3, vec![]));
+    assert_eq!((golden.entries.len(), notes), (4, vec![]));
     let mut file = golden.encode();
     assert_eq!(Golden::decode(&file).as_ref(), Ok(&golden));
     assert_eq!(replay(&CARD, cases(), &golden), [""; 0]);

@@ -11,6 +11,8 @@ mod block;
 mod cooperative;
 #[path = "correct/grid.rs"]
 mod grid;
+#[path = "correct/matrix.rs"]
+mod matrix;
 #[path = "correct/misc.rs"]
 mod misc;
 #[path = "correct/warp.rs"]

@@ -49,3 +49,17 @@ mod hopper;
 mod compiled;
 #[path = "driver/environment.rs"]
 mod environment;
+#[path = "driver/pool.rs"]
+mod pool;
+#[path = "driver/pitched.rs"]
+mod pitched;
+#[path = "driver/graph_build.rs"]
+mod graph_build;
+#[path = "driver/library.rs"]
+mod library;
+#[path = "driver/printing.rs"]
+mod printing;
+#[path = "driver/leak.rs"]
+mod leak;
+#[path = "driver/threads.rs"]
+mod threads;

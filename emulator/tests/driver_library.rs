@@ -183,3 +183,68 @@ fn cudarc_gets_errors_with_names() {
     let too_much = unsafe { stream.alloc::<u8>(1 << 46) }.unwrap_err();
     assert_eq!(too_much, DriverError(CUDA_ERROR_OUT_OF_MEMORY));
 }
+
+/// Entry points whose C contract makes the arguments of the two tests below undefined.
+const UNDEFINED: [&str; 4] = [
+    // The program says how many bytes there are, and a pageable copy goes ahead.
+    "cuMemcpy",
+    "cuMemcpyAsync",
+    // The program says that the memory exists.
+    "cuMemHostRegister_v2",
+    // The image is as long as its header says, and the arguments are no image.
+    "cuModuleLoadFatBinary",
+];
+
+type AnyEntryPoint = unsafe extern "C" fn(u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64) -> u32;
+
+/// Calls every entry point with `argument` in the place of all of its arguments, after `prepare`.
+fn call_all(argument: u64, mut prepare: impl FnMut()) {
+    let init = unsafe { LIBRARY.get::<unsafe extern "C" fn(u32) -> u32>(b"cuInit") }.unwrap();
+    assert_eq!(unsafe { init(0) }, 0);
+    let symbols = include_str!("driver_symbols.txt").lines();
+    for symbol in symbols.filter(|it| argument == 0 || !UNDEFINED.contains(it)) {
+        let call = unsafe { LIBRARY.get::<AnyEntryPoint>(symbol.as_bytes()) }.unwrap();
+        prepare();
+        let a = argument;
+        let code = unsafe { call(a, a, a, a, a, a, a, a, a, a, a, a) };
+        assert_ne!(code, 999, "{symbol} panicked");
+    }
+}
+
+/// Runs the ignored test `child` in a process of its own.
+fn survives(child: &str) {
+    let mut command = std::process::Command::new(env::current_exe().unwrap());
+    let output = command.args([child, "--exact", "--ignored", "--test-threads=1"]).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "{:?}: {}{}", output.status, text(&output.stdout), text(&output.stderr));
+}
+
+#[test]
+fn no_entry_point_crashes_on_nulls() {
+    survives("child_nulls");
+}
+
+#[test]
+#[ignore = "run by another test"]
+fn child_nulls() {
+    call_all(0, || {});
+    let context = context();
+    call_all(0, || {});
+    drop(context);
+}
+
+/// All arguments are the address of a buffer of zeros: a wild handle, a huge size, and a pointer that can be written.
+#[test]
+fn no_entry_point_crashes_on_wild_handles_and_huge_sizes() {
+    survives("child_wild");
+}
+
+#[test]
+#[ignore = "run by another test"]
+fn child_wild() {
+    let _context = context();
+    let mut buffer = vec![0u64; 1 << 17];
+    let middle = &raw mut buffer[1 << 10];
+    // What one call wrote there is not another's argument.
+    call_all(middle as u64, || buffer.fill(0));
+}

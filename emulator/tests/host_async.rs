@@ -203,7 +203,7 @@ fn streams_with_an_event_are_right() {
     });
 }
 
-/// Until `is_done`; a minute is for ever.
+/// Until `is_done`; 20 seconds are for ever.
 #[track_caller]
 fn poll(mut is_done: impl FnMut() -> bool) {
     let start = Instant::now();

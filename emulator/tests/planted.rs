@@ -13,12 +13,21 @@ use suite::shape;
 
 /// One test for each kernel, of the same name.
 macro_rules! planted {
-    ($($kernel:ident: $case:expr;)*) => { $(
+    ($($kernel:ident: $case:expr;)*) => {
+        $(
+            #[test]
+            fn $kernel() {
+                $case.judge(stringify!($kernel));
+            }
+        )*
+
         #[test]
-        fn $kernel() {
-            $case.judge(stringify!($kernel));
+        fn every_kernel_has_a_case() {
+            let mut cases = vec!["stores_its_index", $(stringify!($kernel)),*];
+            cases.sort_unstable();
+            assert_eq!(judge::kernels(), cases);
         }
-    )* };
+    };
 }
 
 /// A dynamic shared memory of `shared_bytes`.
@@ -47,6 +56,8 @@ planted! {
         .by(0, 20).says(&["write of 4 bytes at local"]);
     read_in_a_function: case("memory", shape(1, 32), [ramp(93), zeros(32)], OUT_OF_BOUNDS).by(0, 31);
     read_in_an_inlined_function: case("memory", shape(1, 32), [ramp(124), zeros(32)], OUT_OF_BOUNDS).by(0, 31);
+    shared_past_the_end_by_a_pointer: case("memory", shape(1, 32), [zeros(32)], OUT_OF_BOUNDS)
+        .by(0, 31).says(&["read of 4 bytes at shared 0x100"]);
 
     misaligned_vector_of_four: case("memory", shape(1, 32), [zeros(132), zeros(32)], MISALIGNED)
         .by(0, 0).says(&["read of 16 bytes at global"]);
@@ -72,6 +83,8 @@ planted! {
         .by(0, 1).by(0, 33).says(&["read of 4 bytes at shared"]);
     uninitialised_shared_vector: case("memory", shape(1, 64), [zeros(128), zeros(64)], UNINITIALISED_SHARED)
         .by(0, 32).says(&["read of 16 bytes at shared 0x200"]);
+    uninitialised_counter: case("memory", shape(1, 1), [Arg::Fresh(4, 0)], UNINITIALISED_GLOBAL).by(0, 0);
+    uninitialised_bins: case("memory", shape(1, 32), [but_one(32, 3, 9, 4), zeros(32)], UNINITIALISED_SHARED).by(0, 0);
     uninitialised_register: case("memory", shape(1, 32), [zeros(32)], UNINITIALISED_REGISTER).by(0, 0);
     register_that_some_lanes_wrote: case("memory", shape(1, 32), [zeros(32)], UNINITIALISED_REGISTER).by(0, 0);
 
@@ -114,8 +127,9 @@ planted! {
         .says(&["read of 4 bytes at global"]);
     residual_in_place: case("global_race", shape(1, 64), [zeros(64), Arg::Same(0)], NON_COHERENT);
 
-    barrier_in_a_branch: case("barrier", shape(1, 64), [zeros(64)], BARRIER_DIVERGENCE).by(0, 1).by(0, 33);
-    barrier_in_a_divergent_loop: case("barrier", shape(1, 32), [zeros(64)], BARRIER_DIVERGENCE);
+    barrier_in_a_branch: case("barrier", shape(1, 64), [zeros(64)], BARRIER_DIVERGENCE)
+        .by(0, 0).by(0, 1).by(0, 32).by(0, 33);
+    barrier_in_a_divergent_loop: case("barrier", shape(1, 32), [zeros(96)], BARRIER_DIVERGENCE);
     barrier_in_both_branches: case("barrier", shape(1, 64), [zeros(64)], BARRIER_DIVERGENCE).by(0, 0).by(0, 16);
     barrier_for_33_threads: case("barrier", shape(1, 64), [zeros(64)], BARRIER_MISUSE).says(&["33"]);
     barrier_16: case("barrier", shape(1, 64), [zeros(64), Arg::Value(16)], BARRIER_MISUSE).says(&["16"]);
@@ -128,9 +142,10 @@ planted! {
     shuffle_with_half_a_mask: case("warp", shape(1, 32), [zeros(32)], SYNC_MASK).by(0, 16);
     shuffle_in_a_branch: case("warp", shape(1, 32), [zeros(32)], SYNC_MASK).by(0, 15);
     syncwarp_with_half_a_mask: case("warp", shape(1, 32), [zeros(32)], SYNC_MASK).by(0, 16);
-    ballot_in_a_branch: case("warp", shape(1, 32), [zeros(64)], SYNC_MASK).by(0, 0).by(0, 1);
+    // Lanes that wait at two places for each other are a deadlock as well.
+    ballot_in_a_branch: case("warp", shape(1, 32), [zeros(64)], SYNC_MASK).or(DEADLOCK).by(0, 0).by(0, 1);
     match_with_a_lane_missing: case("warp", shape(1, 32), [zeros(32)], SYNC_MASK).by(0, 0);
-    redux_in_a_branch: case("warp", shape(1, 32), [zeros(64)], SYNC_MASK).by(0, 0).by(0, 31);
+    redux_in_a_branch: case("warp", shape(1, 32), [zeros(64)], SYNC_MASK).or(DEADLOCK).by(0, 0).by(0, 31);
     shuffle_from_an_absent_lane: case("warp", shape(1, 32), [zeros(32)], SYNC_MASK).by(0, 0);
     shuffle_after_half_has_left: case("warp", shape(1, 32), [but_one(32, 5, 9, u32::MAX), zeros(32)], SYNC_MASK)
         .by(0, 25);
@@ -148,8 +163,13 @@ planted! {
     async_copy_misaligned: case("async", shape(1, 64), [ramp(260), zeros(64)], MISALIGNED)
         .by(0, 0).says(&["read of 16 bytes at global"]);
 
+    matrix_half_staged: case("matrix", shape(1, 32), [ramp(64), zeros(32)], UNINITIALISED_SHARED);
+    matrix_without_barrier: case("matrix", shape(1, 64), [ramp(128), zeros(32)], SHARED_RACE).says(READ_AND_WRITE);
+    matrix_misaligned: case("matrix", shape(1, 32), [ramp(128), zeros(32)], MISALIGNED).by(0, 0);
+    matrix_past_the_end: case("matrix", shape(1, 32), [ramp(128), zeros(32)], OUT_OF_BOUNDS).by(0, 31);
+
     traps: case("misc", shape(1, 64), [but_one(64, 1, 45, u32::MAX)], TRAP).by(0, 45);
     assertion: case("misc", shape(2, 64), [but_one(64, 99, 37, 100), zeros(64)], ASSERTION)
         .by(0, 37).by(1, 37).says(&["in[i] < 100"]);
-    constant_write: case("misc", shape(1, 32), [zeros(32)], READ_ONLY).by(0, 3).says(&["write of 4 bytes at const"]);
+    constant_write: case("misc", shape(1, 4), [zeros(4)], READ_ONLY).by(0, 3).says(&["write of 4 bytes at const"]);
 }

@@ -4,12 +4,13 @@
 //! made before its first call, and can be made once. The emulator's library has the SONAME `libcuda.so`, the
 //! first of those names: once it is loaded by its path, the dynamic linker answers cudarc's `dlopen` with it.
 
-use super::{DeviceChoice, DeviceError, Result};
+use super::{Counters, DeviceChoice, DeviceError, Result};
+use cuda_emulator::driver::tools::Totals;
 use cudarc::driver::sys;
 use cudarc::get_lib_name_candidates;
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_LOCAL, RTLD_NOW};
 use std::env;
-use std::ffi::{CStr, OsStr, c_char, c_int, c_uint};
+use std::ffi::{CStr, CString, OsStr, c_char, c_int, c_uint};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -190,6 +191,40 @@ fn check_entry_points(library: &'static str) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Makes the emulator count everything, with all totals at zero.
+pub(super) fn count_from_zero() -> Result<()> {
+    // SAFETY: these are the types that the emulator exports, and neither function takes a pointer.
+    let codes = unsafe {
+        let count = emulator::<unsafe extern "C" fn(c_int) -> sys::CUresult>(b"cuda_emulator_count");
+        let reset = emulator::<unsafe extern "C" fn() -> sys::CUresult>(b"cuda_emulator_reset_counters");
+        [count(1), reset()]
+    };
+    codes.iter().try_for_each(|code| code.result()).map_err(DeviceError::call("turning the emulator's counters on"))
+}
+
+/// The emulator's counters of a kernel, if it was launched.
+pub(super) fn counters(kernel: &str) -> Result<Option<Counters>> {
+    type Read = unsafe extern "C" fn(*const c_char, usize, *mut Totals) -> sys::CUresult;
+    let kernel = CString::new(kernel).expect("an identifier has no NUL");
+    let mut totals = Totals::default();
+    // SAFETY: this is the type that the emulator exports, the name is a C string, and `totals` has room for its size.
+    let code =
+        unsafe { emulator::<Read>(b"cuda_emulator_counters")(kernel.as_ptr(), size_of::<Totals>(), &mut totals) };
+    match code {
+        sys::CUresult::CUDA_ERROR_NOT_FOUND => Ok(None),
+        code => code.result().map(|()| Some(totals.counters)).map_err(DeviceError::call("reading the counters")),
+    }
+}
+
+/// A function that only the emulator has.
+///
+/// # Safety
+/// The emulator is loaded and exports it with this type.
+unsafe fn emulator<F: Copy + 'static>(symbol: &[u8]) -> F {
+    // SAFETY: the caller's promise. `open_emulator` has seen that the library is of our own build.
+    *unsafe { sys::culib().get::<F>(symbol) }.expect("the emulator of our own build has all of its functions")
 }
 
 #[cfg(test)]

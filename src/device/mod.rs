@@ -13,11 +13,13 @@ mod pinned;
 mod launch;
 mod graph;
 mod event;
+mod counters;
 mod embedded;
 mod error;
 
 pub use buffer::{Buffer, Element, Rows};
 pub use choice::DeviceChoice;
+pub use counters::{Counters, Counts};
 pub use embedded::{Module, Param, Pass, Prototype, prototypes};
 pub use error::{DeviceError, Result};
 pub use event::Event;

@@ -43,8 +43,8 @@ fn atomic(case: &Case, opcode: &Opcode, ty: Type) -> Option<Definition> {
     if case.variant() == "contended" {
         return Some(Definition::Warp(Box::new(move |x| {
             let mut memory = x[0][0];
-            for lane in 0..LANES {
-                let Want::Bits(bits) = of(memory, &[x[1][lane]]) else { unreachable!("integers are exact") };
+            for operand in x[1] {
+                let Want::Bits(bits) = of(memory, &[operand]) else { unreachable!("integers are exact") };
                 memory = bits;
             }
             vec![vec![Want::Bits(memory); LANES]]

@@ -97,7 +97,7 @@ impl Exact {
             is_negative: self.is_negative != other.is_negative,
             mantissa: a.mantissa / other.mantissa,
             exponent: a.exponent - other.exponent,
-            is_inexact: a.mantissa % other.mantissa != 0,
+            is_inexact: !a.mantissa.is_multiple_of(other.mantissa),
         }
     }
 

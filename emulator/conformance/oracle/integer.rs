@@ -54,6 +54,9 @@ pub fn definition(case: &Case) -> Option<Definition> {
 
 type Lane = Box<dyn Fn(&[u64]) -> Want>;
 
+/// The bits of a result that the ISA always gives.
+type Bits = Box<dyn Fn(&[u64]) -> u64>;
+
 /// What one element becomes.
 fn lane(opcode: &Opcode, ty: Type) -> Option<Lane> {
     let ty = ty.element();
@@ -153,7 +156,7 @@ fn find_nth_set(x: &[u64]) -> Want {
 fn fields(opcode: &Opcode, ty: Type) -> Option<Lane> {
     let n = u64::from(ty.bits);
     let shiftamt = opcode.has("shiftamt");
-    let of: Box<dyn Fn(&[u64]) -> u64> = match opcode.name.as_str() {
+    let of: Bits = match opcode.name.as_str() {
         "popc" => Box::new(move |x| (0..n).filter(|&i| bit(x[0], i)).count() as u64),
         "clz" => Box::new(move |x| (0..n).rev().take_while(|&i| !bit(x[0], i)).count() as u64),
         "brev" => Box::new(move |x| (0..n).map(|i| u64::from(bit(x[0], i)) << (n - 1 - i)).sum()),
@@ -185,7 +188,7 @@ fn fields(opcode: &Opcode, ty: Type) -> Option<Lane> {
 }
 
 /// Ones from a[4:0] up, b[4:0] of them; with .clamp, positions and widths of 32 and more are not cut to five bits.
-fn bmsk(opcode: &Opcode) -> Option<Box<dyn Fn(&[u64]) -> u64>> {
+fn bmsk(opcode: &Opcode) -> Option<Bits> {
     let cut = if opcode.has("wrap") { 31 } else { mask(32) };
     Some(Box::new(move |x| {
         let (position, width) = (x[0] & cut, x[1] & cut);
@@ -194,7 +197,7 @@ fn bmsk(opcode: &Opcode) -> Option<Box<dyn Fn(&[u64]) -> u64>> {
 }
 
 /// a as a number of b bits, extended; b of 32 and more: .clamp keeps all, .wrap takes it modulo 32.
-fn szext(opcode: &Opcode, ty: Type) -> Option<Box<dyn Fn(&[u64]) -> u64>> {
+fn szext(opcode: &Opcode, ty: Type) -> Option<Bits> {
     let wraps = opcode.has("wrap");
     Some(Box::new(move |x| {
         let bits = if wraps { x[1] % 32 } else { x[1].min(32) };
@@ -203,7 +206,7 @@ fn szext(opcode: &Opcode, ty: Type) -> Option<Box<dyn Fn(&[u64]) -> u64>> {
 }
 
 /// A window of 32 bits of b:a, shifted left from the upper half or right from the lower.
-fn shf(opcode: &Opcode) -> Option<Box<dyn Fn(&[u64]) -> u64>> {
+fn shf(opcode: &Opcode) -> Option<Bits> {
     let (is_left, wraps) = (opcode.has("l"), opcode.has("wrap"));
     Some(Box::new(move |x| {
         let n = if wraps { x[2] & 31 } else { x[2].min(32) };
@@ -213,7 +216,7 @@ fn shf(opcode: &Opcode) -> Option<Box<dyn Fn(&[u64]) -> u64>> {
 }
 
 /// The bytes that a mode picks for selectors 0 to 3, the highest byte first.
-fn prmt(opcode: &Opcode) -> Option<Box<dyn Fn(&[u64]) -> u64>> {
+fn prmt(opcode: &Opcode) -> Option<Bits> {
     let picks = match opcode.any_of(&["f4e", "b4e", "rc8", "ecl", "ecr", "rc16"]) {
         None => {
             return Some(Box::new(|x| {
@@ -238,7 +241,7 @@ fn prmt(opcode: &Opcode) -> Option<Box<dyn Fn(&[u64]) -> u64>> {
 }
 
 /// Dot products of bytes (dp2a: of a's halves with two of b's bytes), on top of c.
-fn dot(opcode: &Opcode) -> Option<Box<dyn Fn(&[u64]) -> u64>> {
+fn dot(opcode: &Opcode) -> Option<Bits> {
     let [a, b] = opcode.types()[..] else { return None };
     let (n, first) = match (opcode.name.as_str(), opcode.has("hi")) {
         ("dp4a", _) => (4, 0),
@@ -253,7 +256,8 @@ fn dot(opcode: &Opcode) -> Option<Box<dyn Fn(&[u64]) -> u64>> {
 
 /// For each bit, the bit of the table that the three inputs' bits number, a's the highest.
 fn lop3(x: &[u64], table: u64) -> u64 {
-    (0..32).map(|i| (table >> (x[0] >> i & 1) * 4 + (x[1] >> i & 1) * 2 + (x[2] >> i & 1) & 1) << i).sum()
+    let [a, b, c] = [0, 1, 2].map(|k| move |i: u64| u64::from(bit(x[k], i)));
+    (0..32).map(|i| u64::from(bit(table, 4 * a(i) + 2 * b(i) + c(i))) << i).sum()
 }
 
 /// Sums and differences of more words: the carry (or borrow) is what is beyond the type's bits.

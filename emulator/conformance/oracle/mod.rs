@@ -115,12 +115,18 @@ impl fmt::Display for Want {
 /// One value a lane.
 pub type Row = [u64; LANES];
 
+/// Wants [result] of operands [operand].
+pub type OfLane = Box<dyn Fn(&[u64]) -> Vec<Want>>;
+
+/// Wants [result][lane] of operands [operand][lane].
+pub type OfWarp = Box<dyn Fn(&[Row]) -> Vec<Vec<Want>>>;
+
 /// The definition of a case.
 pub enum Definition {
     /// Of a lane's operands, its results.
-    Lane(Box<dyn Fn(&[u64]) -> Vec<Want>>),
+    Lane(OfLane),
     /// Of a warp's operands [operand][lane], its results [result][lane].
-    Warp(Box<dyn Fn(&[Row]) -> Vec<Vec<Want>>>),
+    Warp(OfWarp),
 }
 
 impl Definition {

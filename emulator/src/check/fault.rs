@@ -28,9 +28,11 @@ pub enum FaultKind {
     NonCoherent,
     /// `bar.sync` reached by some of a warp's threads while others of it are elsewhere.
     BarrierDivergence,
-    /// A barrier used against its rules: thread counts that differ or are no multiple of 32, or an id over 15.
+    /// A barrier used against its rules: thread counts that differ or are no multiple of 32, an id over 15, a warp that
+    /// arrives twice, `bar.red` among other arrivals.
     BarrierMisuse,
-    /// A `.sync` instruction executed by lanes that its member mask leaves out, or waiting for lanes that exited.
+    /// A `.sync` instruction executed by lanes that its member mask leaves out, or that waits for lanes which wait
+    /// elsewhere, or reads from a lane that is not there.
     SyncMaskMismatch,
     /// No warp can go on.
     Deadlock,

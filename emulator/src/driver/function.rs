@@ -127,6 +127,48 @@ pub unsafe extern "C" fn cuFuncGetParamInfo(
     })
 }
 
+/// # Safety
+/// As CUDA's.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuFuncGetParamCount(function: Handle, count: *mut usize) -> u32 {
+    // SAFETY: the caller's promise.
+    entry(|| unsafe { put(count, self::function(function)?.kernel.params.len()) })
+}
+
+/// All functions are loaded with their module.
+///
+/// # Safety
+/// As CUDA's.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuFuncLoad(function: Handle) -> u32 {
+    entry(|| self::function(function).map(drop))
+}
+
+/// # Safety
+/// As CUDA's.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuFuncIsLoaded(state: *mut u32, function: Handle) -> u32 {
+    const LOADED: u32 = 1;
+    entry(|| {
+        self::function(function)?;
+        // SAFETY: the caller's promise.
+        unsafe { put(state, LOADED) }
+    })
+}
+
+/// A hint without effect, as on all cards since compute capability 5.0.
+///
+/// # Safety
+/// As CUDA's.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuFuncSetSharedMemConfig(function: Handle, config: u32) -> u32 {
+    const EIGHT_BYTE_BANKS: u32 = 2;
+    entry(|| {
+        self::function(function)?;
+        if config <= EIGHT_BYTE_BANKS { Ok(()) } else { Err(Error::INVALID_VALUE) }
+    })
+}
+
 /// What a kernel asks of a launch.
 #[derive(Clone, Copy, Debug)]
 pub struct Needs {

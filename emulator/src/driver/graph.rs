@@ -121,7 +121,7 @@ fn label(body: &Body) -> String {
         Work::Record(_) => "event record".to_owned(),
         Work::Allocate(memory) => format!("allocate {} bytes", memory.bytes),
         Work::FreeInGraph(_) => "free".to_owned(),
-        Work::Join | Work::Stamp { .. } | Work::Free(_) => "empty".to_owned(),
+        Work::Join | Work::Stamp { .. } | Work::Callback { .. } | Work::Free(_) => "empty".to_owned(),
     }
 }
 

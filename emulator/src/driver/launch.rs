@@ -2,9 +2,10 @@
 
 use super::{
     Handle, entry,
-    error::{Error, Result},
+    error::Error,
     function::Needs,
     objects::{Context, Function},
+    ptx_header::Refusal,
     state::{Driver, driver},
     work::{Launch, Work},
 };
@@ -124,7 +125,7 @@ pub unsafe extern "C" fn cuLaunchKernelEx(
 ///
 /// # Errors
 /// When it asks for something that is not there.
-fn read_attribute(attribute: &LaunchAttribute) -> Result<bool> {
+fn read_attribute(attribute: &LaunchAttribute) -> Result<bool, Error> {
     match attribute.id {
         2 => Ok(attribute.value[0] != 0), // COOPERATIVE
         // CLUSTER_DIMENSION, PREFERRED_CLUSTER_DIMENSION: a cluster of one block is no cluster.
@@ -142,7 +143,13 @@ fn read_attribute(attribute: &LaunchAttribute) -> Result<bool> {
 
 /// # Safety
 /// The arguments are null or what CUDA's reference says, for the parameters of `function`.
-unsafe fn launch(function: Handle, shape: Shape, stream: Handle, arguments: Arguments, is_cooperative: bool) -> Result {
+unsafe fn launch(
+    function: Handle,
+    shape: Shape,
+    stream: Handle,
+    arguments: Arguments,
+    is_cooperative: bool,
+) -> Result<(), Error> {
     let driver = driver()?;
     let stream = driver.stream(stream)?;
     let function = driver.function(function, &stream.context)?;
@@ -153,9 +160,27 @@ unsafe fn launch(function: Handle, shape: Shape, stream: Handle, arguments: Argu
 
 impl Driver {
     /// The function behind a handle, in this context.
-    pub fn function(&self, handle: Handle, context: &Arc<Context>) -> Result<Arc<Function>> {
-        let function = self.objects().function(handle)?;
-        if Arc::ptr_eq(&function.context, context) { Ok(function) } else { Err(Error::INVALID_HANDLE) }
+    pub fn function(&self, handle: Handle, context: &Arc<Context>) -> Result<Arc<Function>, Error> {
+        let found = self.objects().function(handle);
+        match found {
+            Ok(function) if Arc::ptr_eq(&function.context, context) => Ok(function),
+            Ok(function) => {
+                say!(
+                    "launch of {} refused: it was loaded in another context than that of the stream",
+                    function.kernel.name
+                );
+                Err(Error::INVALID_HANDLE)
+            }
+            Err(Error::INVALID_HANDLE) if self.objects().kernel(handle).is_ok() => {
+                Ok(self.kernel_function(handle, context)?.1)
+            }
+            Err(error) => {
+                if error == Error::INVALID_HANDLE {
+                    say!("launch refused: {handle:?} is no function (null, unloaded, or of another kind)");
+                }
+                Err(error)
+            }
+        }
     }
 }
 
@@ -163,35 +188,60 @@ impl Driver {
 ///
 /// # Safety
 /// As [`launch`].
-pub unsafe fn prepare(function: &Function, shape: Shape, arguments: Arguments, is_cooperative: bool) -> Result<Launch> {
-    check(driver()?.settings.card, &function.needs(), shape, is_cooperative)?;
+pub unsafe fn prepare(
+    function: &Function,
+    shape: Shape,
+    arguments: Arguments,
+    is_cooperative: bool,
+) -> Result<Launch, Error> {
+    let refuse = |(error, why): Refusal| {
+        say!("launch of {} refused: {why}", function.kernel.name);
+        error
+    };
+    check(driver()?.settings.card, &function.needs(), shape, is_cooperative).map_err(refuse)?;
     // SAFETY: the caller's promise.
-    let params = unsafe { copy_params(&function.kernel.params, function.kernel.param_bytes, arguments) }?;
-    Ok(Launch { kernel: Arc::clone(&function.kernel), shape, params })
+    let params = unsafe { copy_params(&function.kernel.params, function.kernel.param_bytes, arguments) };
+    let params = params.map_err(refuse)?;
+    Ok(Launch { kernel: Arc::clone(&function.kernel), shape, params, is_cooperative })
 }
 
 /// Whether the card runs a kernel in this shape.
-fn check(card: &Card, needs: &Needs, shape: Shape, is_cooperative: bool) -> Result {
+fn check(card: &Card, needs: &Needs, shape: Shape, is_cooperative: bool) -> Result<(), Refusal> {
     let Shape { grid, block, dynamic_shared_bytes } = shape;
-    let is_in = |dims: [u32; 3], max: [u32; 3]| dims.iter().zip(max).all(|(dim, max)| (1..=max).contains(dim));
-    if !is_in(grid, Card::MAX_GRID) || !is_in(block, Card::MAX_BLOCK) {
-        return Err(Error::INVALID_VALUE);
+    let refuse = |error, why| Err((error, why));
+    for (what, dims, max) in [("grid", grid, Card::MAX_GRID), ("block", block, Card::MAX_BLOCK)] {
+        if !dims.iter().zip(max).all(|(dim, max)| (1..=max).contains(dim)) {
+            return refuse(Error::INVALID_VALUE, format!("the {what} is {dims:?}, expected 1 to {max:?}"));
+        }
     }
     let n_threads = block.iter().product::<u32>();
-    let is_other_block = needs.req_ntid.is_some_and(|required| required != block);
-    if n_threads > Card::MAX_THREADS_PER_BLOCK.min(needs.max_threads) || is_other_block {
-        return Err(Error::INVALID_VALUE);
+    let max_threads = Card::MAX_THREADS_PER_BLOCK.min(needs.max_threads);
+    if n_threads > max_threads {
+        let why = format!("the block {block:?} has {n_threads} threads, expected at most {max_threads}");
+        return refuse(Error::INVALID_VALUE, why);
     }
-    if dynamic_shared_bytes > needs.max_dynamic_shared_bytes {
-        return Err(Error::INVALID_VALUE);
+    if let Some(required) = needs.req_ntid.filter(|required| *required != block) {
+        return refuse(Error::INVALID_VALUE, format!("the block is {block:?}, the kernel requires {required:?}"));
+    }
+    let Needs { static_shared_bytes, max_dynamic_shared_bytes, .. } = *needs;
+    if dynamic_shared_bytes > max_dynamic_shared_bytes {
+        let why = format!(
+            "{dynamic_shared_bytes} bytes of dynamic shared memory, expected at most {max_dynamic_shared_bytes}: raise \
+             CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES with cuFuncSetAttribute"
+        );
+        return refuse(Error::INVALID_VALUE, why);
     }
     let n_resident = needs.max_resident_blocks(card, n_threads, dynamic_shared_bytes);
     if n_resident == 0 {
-        return Err(Error::LAUNCH_OUT_OF_RESOURCES);
+        let (shared, most) = (static_shared_bytes + dynamic_shared_bytes, card.shared_bytes_per_block_optin);
+        let why = format!("no SM holds a block with {shared} bytes of shared memory, expected at most {most}");
+        return refuse(Error::LAUNCH_OUT_OF_RESOURCES, why);
     }
     let n_blocks: u64 = grid.iter().map(|dim| u64::from(*dim)).product();
-    if is_cooperative && n_blocks > u64::from(n_resident * card.n_sms) {
-        return Err(Error::COOPERATIVE_LAUNCH_TOO_LARGE);
+    let n_most = u64::from(n_resident * card.n_sms);
+    if is_cooperative && n_blocks > n_most {
+        let why = format!("{n_blocks} blocks of a cooperative grid, of which the card holds {n_most} at once");
+        return refuse(Error::COOPERATIVE_LAUNCH_TOO_LARGE, why);
     }
     Ok(())
 }
@@ -204,26 +254,34 @@ unsafe fn copy_params(
     layout: &[(u32, u32)],
     block_bytes: u32,
     Arguments { params, extra }: Arguments,
-) -> Result<Box<[u8]>> {
+) -> Result<Box<[u8]>, Refusal> {
+    /// A struct of all parameters may be longer than they are, because of its alignment.
+    const MOST_ALIGNMENT: u32 = 16;
+    let refuse = |why: String| Err((Error::INVALID_VALUE, why));
     let mut block = vec![0; block_bytes as usize].into_boxed_slice();
     if !extra.is_null() {
-        // SAFETY: the caller's promise.
-        let given = unsafe { extra_params(extra) }?;
-        if !params.is_null() || given.len() > block.len() {
-            return Err(Error::INVALID_VALUE);
+        if !params.is_null() {
+            return refuse("the parameters are given both one by one and as a block".to_owned());
         }
-        block[..given.len()].copy_from_slice(given);
+        // SAFETY: the caller's promise.
+        let given = unsafe { extra_params(extra) }.map_err(|error| (error, "a list that is not right".to_owned()))?;
+        let fits = block.len()..=block_bytes.next_multiple_of(MOST_ALIGNMENT) as usize;
+        if !fits.contains(&given.len()) {
+            return refuse(format!("{} bytes of parameters, expected {block_bytes}", given.len()));
+        }
+        let n = block.len();
+        block.copy_from_slice(&given[..n]);
         return Ok(block);
     }
     if params.is_null() && !layout.is_empty() {
-        return Err(Error::INVALID_VALUE);
+        return refuse(format!("no parameters, expected {}", layout.len()));
     }
     for (i, &(offset, bytes)) in layout.iter().enumerate() {
         // SAFETY: the caller promises one pointer for each parameter, each null or valid for reads of its bytes.
         let argument = unsafe {
             let pointer = *params.add(i);
             if pointer.is_null() {
-                return Err(Error::INVALID_VALUE);
+                return refuse(format!("the pointer to parameter {i} is null"));
             }
             slice::from_raw_parts(pointer.cast::<u8>(), bytes as usize)
         };
@@ -236,7 +294,7 @@ unsafe fn copy_params(
 ///
 /// # Safety
 /// `extra` is such a list.
-unsafe fn extra_params<'a>(extra: *mut *mut c_void) -> Result<&'a [u8]> {
+unsafe fn extra_params<'a>(extra: *mut *mut c_void) -> Result<&'a [u8], Error> {
     const END: usize = 0;
     const BUFFER_POINTER: usize = 1;
     const BUFFER_SIZE: usize = 2;
@@ -263,110 +321,4 @@ unsafe fn extra_params<'a>(extra: *mut *mut c_void) -> Result<&'a [u8]> {
 const _: () = assert!(size_of::<LaunchConfig>() == 56 && size_of::<LaunchAttribute>() == 72);
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const KERNEL: Needs =
-        Needs { max_threads: 1024, req_ntid: None, static_shared_bytes: 0, max_dynamic_shared_bytes: 48 << 10 };
-
-    fn verdict(needs: Needs, grid: [u32; 3], block: [u32; 3], shared: u32, is_cooperative: bool) -> Option<Error> {
-        let shape = Shape { grid, block, dynamic_shared_bytes: shared };
-        check(Card::ALL[0], &needs, shape, is_cooperative).err()
-    }
-
-    #[test]
-    fn shapes_beyond_the_card_are_refused() {
-        let plain = |grid, block| verdict(KERNEL, grid, block, 0, false);
-        assert_eq!(plain([1, 1, 1], [1, 1, 1]), None);
-        assert_eq!(plain([0x7fff_ffff, 65535, 65535], [1024, 1, 1]), None);
-        for grid in [[0, 1, 1], [1, 1, 0], [0x8000_0000, 1, 1], [1, 65536, 1], [1, 1, 65536]] {
-            assert_eq!(plain(grid, [1, 1, 1]), Some(Error::INVALID_VALUE), "{grid:?}");
-        }
-        for block in [[0, 1, 1], [1025, 1, 1], [1, 1, 65], [1024, 2, 1], [32, 32, 2], [u32::MAX; 3]] {
-            assert_eq!(plain([1, 1, 1], block), Some(Error::INVALID_VALUE), "{block:?}");
-        }
-    }
-
-    #[test]
-    fn blocks_that_the_kernel_excludes_are_refused() {
-        let small = Needs { max_threads: 128, ..KERNEL };
-        assert_eq!(verdict(small, [1; 3], [128, 1, 1], 0, false), None);
-        assert_eq!(verdict(small, [1; 3], [129, 1, 1], 0, false), Some(Error::INVALID_VALUE));
-        let exact = Needs { max_threads: 64, req_ntid: Some([32, 2, 1]), ..KERNEL };
-        assert_eq!(verdict(exact, [1; 3], [32, 2, 1], 0, false), None);
-        assert_eq!(verdict(exact, [1; 3], [64, 1, 1], 0, false), Some(Error::INVALID_VALUE));
-    }
-
-    #[test]
-    fn shared_memory_needs_to_be_asked_for_and_to_fit() {
-        let block = [256, 1, 1];
-        assert_eq!(verdict(KERNEL, [1; 3], block, 48 << 10, false), None);
-        assert_eq!(verdict(KERNEL, [1; 3], block, (48 << 10) + 1, false), Some(Error::INVALID_VALUE));
-        let raised = Needs { max_dynamic_shared_bytes: 227 << 10, ..KERNEL };
-        assert_eq!(verdict(raised, [1; 3], block, 227 << 10, false), None);
-        let too_much = Needs { static_shared_bytes: 1, ..raised };
-        assert_eq!(verdict(too_much, [1; 3], block, 227 << 10, false), Some(Error::LAUNCH_OUT_OF_RESOURCES));
-    }
-
-    /// A `u32`, and a `u64` behind its padding.
-    const LAYOUT: [(u32, u32); 2] = [(0, 4), (8, 8)];
-    const BLOCK: [u8; 16] = [1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0];
-
-    fn copied(params: *mut *mut c_void, extra: *mut *mut c_void) -> Result<Box<[u8]>> {
-        // SAFETY: the tests pass what a program would.
-        unsafe { copy_params(&LAYOUT, 16, Arguments { params, extra }) }
-    }
-
-    #[test]
-    fn parameters_come_one_by_one_or_as_a_block() {
-        let (mut one, mut two) = (1u32, 2u64);
-        let mut params = [(&raw mut one).cast::<c_void>(), (&raw mut two).cast()];
-        assert_eq!(&*copied(params.as_mut_ptr(), ptr::null_mut()).unwrap(), BLOCK);
-
-        let (mut block, mut bytes) = (BLOCK, 16usize);
-        let [end, pointer, size] = [0, 1, 2].map(|name: usize| name as *mut c_void);
-        let mut extra = [pointer, block.as_mut_ptr().cast(), size, (&raw mut bytes).cast(), end];
-        assert_eq!(&*copied(ptr::null_mut(), extra.as_mut_ptr()).unwrap(), BLOCK);
-    }
-
-    #[test]
-    fn missing_or_contradicting_parameters_are_errors() {
-        let mut one = 1u32;
-        let mut params = [(&raw mut one).cast::<c_void>(), ptr::null_mut()];
-        assert_eq!(copied(params.as_mut_ptr(), ptr::null_mut()), Err(Error::INVALID_VALUE));
-        assert_eq!(copied(ptr::null_mut(), ptr::null_mut()), Err(Error::INVALID_VALUE));
-        let mut end = [ptr::null_mut()];
-        assert_eq!(copied(params.as_mut_ptr(), end.as_mut_ptr()), Err(Error::INVALID_VALUE), "both ways at once");
-        let (mut long, mut bytes) = ([0u8; 17], 17usize);
-        let [end, pointer, size] = [0, 1, 2].map(|name: usize| name as *mut c_void);
-        let mut extra = [pointer, long.as_mut_ptr().cast(), size, (&raw mut bytes).cast(), end];
-        assert_eq!(copied(ptr::null_mut(), extra.as_mut_ptr()), Err(Error::INVALID_VALUE), "more than the kernel has");
-        let mut unknown = [9 as *mut c_void];
-        assert_eq!(copied(ptr::null_mut(), unknown.as_mut_ptr()), Err(Error::INVALID_VALUE));
-    }
-
-    #[test]
-    fn launch_attributes_are_honoured_or_refused() {
-        let read = |id, value: [u32; 3]| {
-            let mut attribute = LaunchAttribute { id, pad: 0, value: [0; 16] };
-            attribute.value[..3].copy_from_slice(&value);
-            read_attribute(&attribute)
-        };
-        assert_eq!((read(2, [1, 0, 0]), read(2, [0, 0, 0])), (Ok(true), Ok(false)));
-        assert_eq!((read(4, [1, 1, 1]), read(4, [2, 1, 1])), (Ok(false), Err(Error::NOT_SUPPORTED)));
-        assert_eq!((read(6, [1, 0, 0]), read(7, [0; 3])), (Ok(false), Err(Error::NOT_SUPPORTED)));
-    }
-
-    #[test]
-    fn a_cooperative_grid_has_to_be_resident() {
-        // 2048 threads an SM: two blocks of 1024 on each of 132 SMs.
-        let cooperative = |n_blocks, shared| verdict(KERNEL, [n_blocks, 1, 1], [1024, 1, 1], shared, true);
-        assert_eq!(cooperative(264, 0), None);
-        assert_eq!(cooperative(265, 0), Some(Error::COOPERATIVE_LAUNCH_TOO_LARGE));
-        assert_eq!(verdict(KERNEL, [265, 1, 1], [1024, 1, 1], 0, false), None);
-        // 228 KiB an SM hold four blocks of 48 KiB, with 1 KiB for the system each.
-        let with_shared = |n_blocks| verdict(KERNEL, [n_blocks, 1, 1], [32, 1, 1], 48 << 10, true);
-        assert_eq!(with_shared(4 * 132), None);
-        assert_eq!(with_shared(4 * 132 + 1), Some(Error::COOPERATIVE_LAUNCH_TOO_LARGE));
-    }
-}
+mod tests;

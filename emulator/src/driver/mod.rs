@@ -23,8 +23,18 @@
 //! Faults of device code are sticky, as on a GPU: they are reported on stderr, and every later call in the context returns
 //! the code, until the context is destroyed (or the primary one reset or released).
 //!
+//! With `CUDA_EMULATOR_MODE=check` and `stress` the end of a context lists the allocations that were not freed. A launch
+//! that is refused says on stderr what was expected and what was found, in every mode.
+//!
+//! Not modelled: a second device; the time that copies and pinned memory take; two pieces of work at once, in one context or
+//! in several (a kernel that waits for another stream's kernel waits for ever); textures, surfaces, arrays, clusters,
+//! sharing with other processes, virtual memory management, conditional nodes, `cuStreamWaitValue`, linking of several
+//! inputs. Memory that a graph allocates is there for as long as the graph is, also after its free node.
+//!
 //! Locks: an entry point may hold the table of objects and take one of the others (memory, captures, queue, counters), and holds
-//! nothing else while it takes the table. Nobody holds a lock while work runs or while waiting for work.
+//! nothing else while it takes the table; the lock of an executable graph or an event comes before those of captures and
+//! queue, that of the graphs' addresses after all. Nobody holds a lock of these while work runs or while waiting for
+//! work, so that queueing never waits for a kernel.
 //!
 //! In this module a `# Safety` section that says "as CUDA's" means: pointers are null or valid for what CUDA's reference
 //! says the call reads and writes there.
@@ -57,10 +67,15 @@ pub mod host_memory;
 pub mod copy;
 pub mod copy_pitched;
 pub mod ptx_header;
+pub mod fatbin;
+pub mod jit;
 pub mod module;
+pub mod library;
+pub mod link;
 pub mod function;
 pub mod launch;
 pub mod stream;
+pub mod stream_extras;
 pub mod event;
 pub mod capture;
 pub mod graph;

@@ -3,6 +3,8 @@
 use super::{
     DevicePtr, Handle, entry,
     error::Error,
+    fatbin,
+    jit::JitOptions,
     name,
     objects::{Context, Function, Module},
     ptx_header::{Header, Refusal},
@@ -10,12 +12,13 @@ use super::{
     state::{Driver, driver},
 };
 use crate::{
-    lower::{self, Image},
+    lower::{self, Image, Kernel},
+    ptx::ast::Space,
     settings::{Mode, card::Card},
 };
 use std::{
     ffi::{CStr, CString, c_char, c_uint, c_void},
-    fs, ptr, slice,
+    fs, ptr,
     sync::Arc,
 };
 
@@ -28,8 +31,7 @@ struct Loaded {
 
 impl Driver {
     /// Loads PTX for `context`.
-    fn load(&self, text: &[u8], context: &Context) -> Result<Loaded, Refusal> {
-        let ptx = check_text(text)?;
+    fn load(&self, ptx: &str, context: &Context) -> Result<Loaded, Refusal> {
         let header = Header::find(ptx);
         if let Some(header) = &header {
             header.check(self.settings.card.compute_capability)?;
@@ -40,6 +42,9 @@ impl Driver {
             // A variable without bytes still has an address of its own.
             let placed = self.allocate(variable.bytes.max(1), context.serial);
             is_out_of_memory |= placed.is_err();
+            if let (Ok(address), Space::Const) = (placed, variable.space) {
+                self.memory().make_constant(address);
+            }
             allocations.extend(placed);
             placed.unwrap_or(0)
         });
@@ -86,35 +91,103 @@ impl Driver {
         }
     }
 
-    fn load_into_current(&self, out: *mut Handle, text: &[u8]) -> Result<(), Refusal> {
-        let plain = |error| (error, String::new());
-        let context = self.objects().current().map_err(plain)?;
-        if out.is_null() {
-            return Err(plain(Error::INVALID_VALUE));
-        }
-        self.captures().refuse_unsafe().map_err(plain)?;
+    /// Loads PTX for `context`: the module's handle, and what there is to say about it.
+    pub fn load_module(&self, text: &str, context: &Arc<Context>) -> Result<(u64, String), Refusal> {
         // Parsing takes a while; nothing is locked meanwhile.
-        let Loaded { image, allocations, ptx_version } = self.load(text, &context)?;
+        let Loaded { image, allocations, ptx_version } = self.load(text, context)?;
+        let info = image.kernels.values().map(|kernel| {
+            let Kernel { name, static_shared_bytes, local_bytes, .. } = &**kernel;
+            format!("{name}: {static_shared_bytes} bytes of shared memory, {local_bytes} bytes of local memory\n")
+        });
+        let info = info.collect();
+        let context = Arc::clone(context);
         let mut objects = self.objects();
         let handle = objects.new_handle();
         objects.modules.insert(handle, Arc::new(Module { context, image, allocations, ptx_version }));
-        // SAFETY: the caller's promise.
-        unsafe { put(out, handle as Handle) }.map_err(plain)
+        Ok((handle, info))
+    }
+
+    /// The function of a kernel of a module, made on first use, with its handle.
+    pub fn function_of(&self, module: Handle, kernel: &str) -> Result<(u64, Arc<Function>), Error> {
+        let mut objects = self.objects();
+        let it = objects.module(module)?;
+        let kernel = it.image.kernels.get(kernel).ok_or(Error::NOT_FOUND)?;
+        if let Some(known) = objects.functions.iter().find(|it| Arc::ptr_eq(&it.1.kernel, kernel)) {
+            return Ok((*known.0, Arc::clone(known.1)));
+        }
+        let function = Arc::new(Function {
+            context: Arc::clone(&it.context),
+            module: module as u64,
+            kernel: Arc::clone(kernel),
+            ptx_version: it.ptx_version,
+            name: CString::new(kernel.name.as_str()).map_err(|_| Error::NOT_FOUND)?,
+            max_dynamic_shared: Card::SHARED_BYTES_PER_BLOCK.saturating_sub(kernel.static_shared_bytes).into(),
+            carveout: (-1).into(),
+        });
+        let handle = objects.new_handle();
+        objects.functions.insert(handle, Arc::clone(&function));
+        Ok((handle, function))
+    }
+
+    /// Waits for all work, then forgets a module, its functions and its variables.
+    pub fn unload(&self, module: u64) -> Result<(), Error> {
+        let it = {
+            let mut objects = self.objects();
+            let it = objects.modules.remove(&module).ok_or(Error::INVALID_HANDLE)?;
+            objects.functions.retain(|_, function| function.module != module);
+            it
+        };
+        self.wait_for_all(None);
+        self.free_all(&it.allocations);
+        it.context.check()
     }
 }
 
-/// The PTX of an image.
+/// The PTX of an image in memory, for a card of this compute capability.
 ///
 /// # Errors
 /// When it is something else, in words.
-fn check_text(text: &[u8]) -> Result<&str, Refusal> {
-    const FATBIN: [u8; 4] = 0xba55_ed50_u32.to_le_bytes();
-    const FATBIN_WRAPPER: [u8; 4] = 0x4662_43b1_u32.to_le_bytes();
-    if text.starts_with(b"\x7fELF") || text.starts_with(&FATBIN) || text.starts_with(&FATBIN_WRAPPER) {
-        let text = "the image is machine code, the emulator runs PTX: compile with `nvcc -ptx`".to_owned();
-        return Err((Error::NO_BINARY_FOR_GPU, text));
+///
+/// # Safety
+/// `image` is what CUDA loads: a C string of PTX, a fat binary, or machine code.
+pub unsafe fn image_text<'a>(image: *const c_void, capability: (u32, u32)) -> Result<&'a str, Refusal> {
+    // SAFETY: binary images have more bytes before their first NUL than tell what they are.
+    let text = unsafe { CStr::from_ptr(image.cast()) }.to_bytes();
+    // SAFETY: the magic number says so.
+    let bytes = if fatbin::is_fatbin(text) { unsafe { fatbin::bytes(image.cast()) } } else { text };
+    file_text(bytes, capability)
+}
+
+/// The PTX of an image of which all bytes are known.
+pub fn file_text(bytes: &[u8], capability: (u32, u32)) -> Result<&str, Refusal> {
+    if bytes.starts_with(b"\x7fELF") {
+        return Err((Error::NO_BINARY_FOR_GPU, fatbin::MACHINE_CODE.to_owned()));
     }
+    let text = if fatbin::is_fatbin(bytes) { fatbin::ptx(bytes, capability)? } else { bytes };
     str::from_utf8(text).map_err(|error| (Error::INVALID_PTX, format!("the image is not text: {error}")))
+}
+
+pub fn read_file(file: &str) -> Result<Vec<u8>, Error> {
+    fs::read(file).map_err(|error| {
+        say!("cannot read the module {file}: {error}");
+        Error::FILE_NOT_FOUND
+    })
+}
+
+/// Loads a module into the current context, unless its text could not be had.
+///
+/// # Safety
+/// `out` is null or valid for a write.
+unsafe fn put_module(out: *mut Handle, text: Result<&str, Refusal>, options: JitOptions) -> Result<(), Error> {
+    let driver = driver()?;
+    let context = driver.objects().current()?;
+    if out.is_null() {
+        return Err(Error::INVALID_VALUE);
+    }
+    driver.captures().refuse_unsafe()?;
+    let handle = options.finish(text.and_then(|text| driver.load_module(text, &context)))?;
+    // SAFETY: the caller's promise.
+    unsafe { put(out, handle as Handle) }
 }
 
 /// # Safety
@@ -125,11 +198,10 @@ pub unsafe extern "C" fn cuModuleLoad(out: *mut Handle, file: *const c_char) -> 
         let driver = driver()?;
         // SAFETY: the caller's promise.
         let file = unsafe { name(file) }?;
-        let text = fs::read(file).map_err(|error| {
-            say!("cannot read the module {file}: {error}");
-            Error::FILE_NOT_FOUND
-        })?;
-        driver.load_into_current(out, &text).map_err(|refusal| complain(&refusal))
+        let bytes = read_file(file)?;
+        let text = file_text(&bytes, driver.settings.card.compute_capability);
+        // SAFETY: the caller's promise; no options are right.
+        unsafe { put_module(out, text, JitOptions::new(0, ptr::null_mut(), ptr::null_mut())?) }
     })
 }
 
@@ -155,53 +227,27 @@ pub unsafe extern "C" fn cuModuleLoadDataEx(
 ) -> u32 {
     entry(|| {
         let driver = driver()?;
-        if image.is_null() || (n_options > 0 && (options.is_null() || values.is_null())) {
+        if image.is_null() {
             return Err(Error::INVALID_VALUE);
         }
-        // SAFETY: an image is a C string of PTX, or binary with a longer header than this reads before its first NUL.
-        let text = unsafe { CStr::from_ptr(image.cast()) }.to_bytes();
-        let result = driver.load_into_current(out, text);
-        let message = result.as_ref().err().map_or("", |refusal| refusal.1.as_str());
-        if n_options > 0 {
-            // SAFETY: not null, so `n_options` long, by the caller's promise, and the buffers as long as they say.
-            unsafe {
-                let options = slice::from_raw_parts(options, n_options as usize);
-                let values = slice::from_raw_parts_mut(values, n_options as usize);
-                write_log(options, values, INFO_LOG, "");
-                write_log(options, values, ERROR_LOG, message);
-            }
+        // SAFETY: the caller's promise.
+        unsafe {
+            let options = JitOptions::new(n_options, options, values)?;
+            put_module(out, image_text(image, driver.settings.card.compute_capability), options)
         }
-        result.map_err(|refusal| complain(&refusal))
     })
 }
 
-/// `CU_JIT_INFO_LOG_BUFFER` and `CU_JIT_ERROR_LOG_BUFFER`; the option after each is the buffer's size.
-const INFO_LOG: u32 = 3;
-const ERROR_LOG: u32 = 5;
-
-/// Writes `text` and a NUL into the buffer of option `log`, and the length with the NUL in place of its size.
-///
 /// # Safety
-/// The buffer is valid for writes of its size.
-unsafe fn write_log(options: &[u32], values: &mut [*mut c_void], log: u32, text: &str) {
-    let index = |option| options.iter().position(|it| *it == option);
-    let (Some(buffer), Some(size)) = (index(log), index(log + 1)) else { return };
-    // The size is given by value, in place of a pointer, in the low 32 bits.
-    let room = values[size] as usize as u32 as usize;
-    if room == 0 || values[buffer].is_null() {
-        return;
-    }
-    let n = text.len().min(room - 1);
-    // SAFETY: `n + 1 <= room`.
-    unsafe {
-        ptr::copy_nonoverlapping(text.as_ptr(), values[buffer].cast(), n);
-        values[buffer].cast::<u8>().add(n).write(0);
-    }
-    values[size] = (n + 1) as *mut c_void;
+/// As CUDA's.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuModuleLoadFatBinary(out: *mut Handle, image: *const c_void) -> u32 {
+    // SAFETY: the caller's promise.
+    unsafe { cuModuleLoadData(out, image) }
 }
 
 /// Says on stderr why a module was refused.
-fn complain((error, text): &Refusal) -> Error {
+pub fn complain((error, text): &Refusal) -> Error {
     if !text.is_empty() {
         say!("module not loaded: {text}");
     }
@@ -213,27 +259,10 @@ fn complain((error, text): &Refusal) -> Error {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuModuleGetFunction(out: *mut Handle, module: Handle, kernel: *const c_char) -> u32 {
     entry(|| {
-        let mut objects = driver()?.objects();
-        let it = objects.module(module)?;
+        let driver = driver()?;
         // SAFETY: the caller's promise.
         let kernel = unsafe { name(kernel) }?;
-        let kernel = it.image.kernels.get(kernel).ok_or(Error::NOT_FOUND)?;
-        let of_kernel = |function: &Function| Arc::ptr_eq(&function.kernel, kernel);
-        let known = objects.functions.iter().find(|entry| of_kernel(entry.1)).map(|entry| *entry.0);
-        let handle = known.unwrap_or_else(|| {
-            let function = Function {
-                context: Arc::clone(&it.context),
-                module: module as u64,
-                kernel: Arc::clone(kernel),
-                ptx_version: it.ptx_version,
-                name: CString::new(kernel.name.as_str()).expect("the name came from a C string"),
-                max_dynamic_shared: Card::SHARED_BYTES_PER_BLOCK.saturating_sub(kernel.static_shared_bytes).into(),
-                carveout: (-1).into(),
-            };
-            let handle = objects.new_handle();
-            objects.functions.insert(handle, Arc::new(function));
-            handle
-        });
+        let (handle, _) = driver.function_of(module, kernel)?;
         // SAFETY: the caller's promise.
         unsafe { put(out, handle as Handle) }
     })
@@ -271,14 +300,33 @@ pub unsafe extern "C" fn cuModuleUnload(module: Handle) -> u32 {
     entry(|| {
         let driver = driver()?;
         driver.captures().refuse_unsafe()?;
-        let it = {
-            let mut objects = driver.objects();
-            let it = objects.modules.remove(&(module as u64)).ok_or(Error::INVALID_HANDLE)?;
-            objects.functions.retain(|_, function| function.module != module as u64);
-            it
-        };
-        driver.wait_for_all(None);
-        driver.free_all(&it.allocations);
-        it.context.check()
+        driver.unload(module as u64)
+    })
+}
+
+/// # Safety
+/// As CUDA's.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuModuleGetFunctionCount(count: *mut c_uint, module: Handle) -> u32 {
+    // SAFETY: the caller's promise.
+    entry(|| unsafe { put(count, driver()?.objects().module(module)?.image.kernels.len() as c_uint) })
+}
+
+/// # Safety
+/// As CUDA's.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuModuleEnumerateFunctions(out: *mut Handle, n: c_uint, module: Handle) -> u32 {
+    entry(|| {
+        let driver = driver()?;
+        let it = driver.objects().module(module)?;
+        if out.is_null() {
+            return Err(Error::INVALID_VALUE);
+        }
+        for (i, kernel) in it.image.kernels.keys().take(n as usize).enumerate() {
+            let (handle, _) = driver.function_of(module, kernel)?;
+            // SAFETY: the caller promises room for `n` of them.
+            unsafe { out.add(i).write(handle as Handle) };
+        }
+        Ok(())
     })
 }

@@ -7,14 +7,21 @@ use super::{
         GraphExec,
         model::{Graph, NodeId},
     },
+    library::{Library, LibraryKernel},
+    link::Link,
     pool::Pools,
     queue::{Kind, Queue, StreamId, Ticket},
     state::Driver,
+    stream::AttributeValue,
 };
-use crate::lower::{Image, Kernel};
+use crate::{
+    lower::{Image, Kernel},
+    mem::allocations::Allocation,
+    settings::Mode,
+};
 use std::{
     cell::RefCell,
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     ffi::CString,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -71,6 +78,8 @@ pub struct Stream {
     pub id: StreamId,
     pub flags: u32,
     pub priority: i32,
+    /// What `cuStreamSetAttribute` stored, by attribute.
+    pub attributes: Arc<Mutex<HashMap<u32, AttributeValue>>>,
 }
 
 /// An event, and the last record of it.
@@ -163,6 +172,9 @@ pub struct Objects {
     pub graphs: HashMap<u64, Graph>,
     pub graph_execs: HashMap<u64, Arc<GraphExec>>,
     pub pools: Pools,
+    pub libraries: HashMap<u64, Arc<Library>>,
+    pub kernels: HashMap<u64, Arc<LibraryKernel>>,
+    pub links: HashMap<u64, Link>,
 }
 
 impl Objects {
@@ -212,6 +224,14 @@ impl Objects {
         found.map(|it| *it.0 as Handle).ok_or(Error::INVALID_VALUE)
     }
 
+    pub fn library(&self, handle: Handle) -> Result<Arc<Library>> {
+        self.libraries.get(&(handle as u64)).cloned().ok_or(Error::INVALID_HANDLE)
+    }
+
+    pub fn kernel(&self, handle: Handle) -> Result<Arc<LibraryKernel>> {
+        self.kernels.get(&(handle as u64)).cloned().ok_or(Error::INVALID_HANDLE)
+    }
+
     pub fn graph(&self, handle: Handle) -> Result<&Graph> {
         self.graphs.get(&(handle as u64)).ok_or(Error::INVALID_VALUE)
     }
@@ -244,7 +264,7 @@ impl Objects {
             0 | LEGACY => context.legacy,
             _ => context.per_thread(queue),
         };
-        Ok(Stream { context, id, flags: 0, priority: 0 })
+        Ok(Stream { context, id, flags: 0, priority: 0, attributes: Arc::default() })
     }
 
     /// The calling thread's context, in working order.
@@ -291,6 +311,11 @@ pub fn with_stack<T>(body: impl FnOnce(&mut Vec<u64>) -> T) -> Result<T> {
 impl Driver {
     /// Ends a context: its work is done first, then its memory is freed.
     pub fn end_context(&self, context: &Arc<Context>) {
+        self.wait_for_all(Some(context.serial));
+        // After a fault nothing can be freed.
+        if self.settings.mode != Mode::Fast && context.check().is_ok() {
+            self.say_leaks(context);
+        }
         let streams = self.objects().remove_context(context);
         self.captures().forget_context(context.serial);
         self.wait_for_all(Some(context.serial));
@@ -304,5 +329,38 @@ impl Driver {
         objects.pools.retain(|address| memory.find(address, 1).is_some());
         drop((objects, memory));
         self.write_profile();
+    }
+
+    /// Says which memory the program did not free. Modules, graphs and registered memory are no leaks.
+    fn say_leaks(&self, context: &Arc<Context>) {
+        const N_TOLD: usize = 10;
+        let objects = self.objects();
+        let modules = objects.modules.values().filter(|it| Arc::ptr_eq(&it.context, context));
+        let owned: HashSet<u64> = modules.flat_map(|it| it.allocations.iter().copied()).collect();
+        let memory = self.memory();
+        let graphs = self.graph_memory();
+        let leaked: Vec<&Allocation> = memory
+            .of_context(context.serial)
+            .filter(|it| !owned.contains(&it.region.start) && !graphs.contains(&it.region.start))
+            .collect();
+        if leaked.is_empty() {
+            return;
+        }
+        let bytes: u64 = leaked.iter().map(|it| it.bytes()).sum();
+        let mut text =
+            format!("leak: a context ended with {} allocation(s), {bytes} bytes, that were not freed", leaked.len());
+        for it in leaked.iter().take(N_TOLD) {
+            let kind = if it.is_host() { "host" } else { "device" };
+            text += &format!(
+                "\n  allocation #{}: {} bytes of {kind} memory at {:#x}",
+                it.region.id,
+                it.bytes(),
+                it.region.start
+            );
+        }
+        if leaked.len() > N_TOLD {
+            text += &format!("\n  and {} more", leaked.len() - N_TOLD);
+        }
+        say!("{text}");
     }
 }

@@ -42,7 +42,7 @@ implemented! {
         cuFuncGetAttribute cuFuncSetAttribute cuFuncSetCacheConfig cuFuncGetModule cuFuncGetName cuFuncGetParamInfo
         cuOccupancyMaxActiveBlocksPerMultiprocessor cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags
         cuOccupancyMaxPotentialBlockSize cuOccupancyMaxPotentialBlockSizeWithFlags
-        cuOccupancyAvailableDynamicSMemPerBlock;
+        cuOccupancyAvailableDynamicSMemPerBlock cuFuncGetParamCount cuFuncLoad cuFuncIsLoaded cuFuncSetSharedMemConfig;
     host_memory:
         cuMemHostAlloc cuMemAllocHost_v2 cuMemFreeHost cuMemHostUnregister cuMemHostRegister_v2
         cuMemHostGetDevicePointer_v2 cuMemHostGetFlags;
@@ -51,7 +51,7 @@ implemented! {
     memory:
         cuMemGetInfo_v2 cuMemAlloc_v2 cuMemFree_v2 cuMemAllocAsync cuMemFreeAsync;
     module:
-        cuModuleLoad cuModuleLoadData cuModuleLoadDataEx cuModuleGetFunction cuModuleGetGlobal_v2 cuModuleUnload;
+        cuModuleLoad cuModuleLoadData cuModuleLoadDataEx cuModuleGetFunction cuModuleGetGlobal_v2 cuModuleUnload cuModuleLoadFatBinary cuModuleGetFunctionCount cuModuleEnumerateFunctions;
     stream:
         cuStreamCreate cuStreamCreateWithPriority cuStreamDestroy_v2 cuStreamSynchronize cuStreamQuery
         cuStreamWaitEvent cuLaunchHostFunc cuStreamGetPriority cuStreamGetFlags cuStreamGetCtx;
@@ -90,6 +90,16 @@ implemented! {
         cuMemPrefetchAsync_v2 cuMemRangeGetAttribute;
     pointer:
         cuMemGetAddressRange_v2 cuPointerGetAttribute cuPointerGetAttributes cuPointerSetAttribute;
+    stream_extras:
+        cuStreamGetId cuStreamGetDevice cuStreamGetCtx_v2 cuStreamAddCallback cuStreamSetAttribute
+        cuStreamGetAttribute cuStreamCopyAttributes cuStreamWriteValue32_v2 cuStreamWriteValue64_v2;
+    library:
+        cuLibraryLoadData cuLibraryLoadFromFile cuLibraryUnload cuLibraryGetModule cuLibraryGetKernel
+        cuLibraryGetKernelCount cuLibraryEnumerateKernels cuLibraryGetGlobal cuKernelGetFunction cuKernelGetLibrary
+        cuKernelGetName cuKernelGetAttribute cuKernelSetAttribute cuKernelSetCacheConfig cuKernelGetParamInfo
+        cuKernelGetParamCount;
+    link:
+        cuLinkCreate_v2 cuLinkAddData_v2 cuLinkAddFile_v2 cuLinkComplete cuLinkDestroy;
     proc_address:
         cuGetProcAddress_v2;
 }

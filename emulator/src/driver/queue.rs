@@ -32,6 +32,13 @@ pub type Work = Box<dyn FnOnce() + Send>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StreamId(u64);
 
+impl StreamId {
+    /// Different for every stream of the process.
+    pub fn number(self) -> u64 {
+        self.0
+    }
+}
+
 /// How a stream relates to the legacy default stream of its context: what is queued there waits for all earlier work in
 /// the context's blocking streams, and later work in those waits for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

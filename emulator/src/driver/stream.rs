@@ -20,6 +20,9 @@ pub const GREATEST_PRIORITY: c_int = -5;
 /// `CU_STREAM_NON_BLOCKING`.
 const NON_BLOCKING: c_uint = 1;
 
+/// A `CUstreamAttrValue`: the union of its kinds.
+pub type AttributeValue = [u64; 8];
+
 impl Driver {
     /// The stream behind a handle.
     pub fn stream(&self, handle: Handle) -> Result<Stream> {
@@ -50,7 +53,7 @@ pub unsafe extern "C" fn cuStreamCreateWithPriority(out: *mut Handle, flags: c_u
         let id = driver.queue.open(context.serial, kind);
         let handle = objects.new_handle();
         let priority = priority.clamp(GREATEST_PRIORITY, 0);
-        objects.streams.insert(handle, Arc::new(Stream { context, id, flags, priority }));
+        objects.streams.insert(handle, Arc::new(Stream { context, id, flags, priority, attributes: Arc::default() }));
         // SAFETY: the caller's promise.
         unsafe { put(out, handle as Handle) }
     })

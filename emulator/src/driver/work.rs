@@ -14,7 +14,10 @@ use crate::{
     check::fault::{Fault, FaultKind},
     exec::printf,
     lower::Kernel,
-    mem::allocations::AllocationId,
+    mem::{
+        allocations::AllocationId,
+        map::{Mapping, PAGE},
+    },
     sched,
     settings::Mode,
 };
@@ -38,10 +41,14 @@ pub struct Launch {
     pub shape: sched::Shape,
     /// The parameter block, `kernel.param_bytes` long.
     pub params: Box<[u8]>,
+    pub is_cooperative: bool,
 }
 
 /// `CUhostFn`.
 pub type HostFunction = unsafe extern "C" fn(*mut c_void);
+
+/// `CUstreamCallback`.
+pub type StreamCallback = unsafe extern "C" fn(*mut c_void, u32, *mut c_void);
 
 /// One piece of work in a stream.
 #[derive(Debug)]
@@ -52,6 +59,12 @@ pub enum Work {
     /// A function of the program; `argument` is its pointer, of which this thread knows nothing.
     Call {
         function: HostFunction,
+        argument: usize,
+    },
+    /// A function of the program that is told the stream it is in.
+    Callback {
+        function: StreamCallback,
+        stream: usize,
         argument: usize,
     },
     /// Sets the time of an event, unless it was recorded again since.
@@ -112,7 +125,13 @@ impl Driver {
             Work::Fill(ref fill) => self.fill(fill),
             Work::Launch(ref launch) => self.launch(launch),
             Work::Call { function, argument } => {
-                call(function, argument);
+                // SAFETY: the program gave function and argument to be called on any thread.
+                call(|| unsafe { function(argument as *mut c_void) });
+                Ok(())
+            }
+            Work::Callback { function, stream, argument } => {
+                // SAFETY: as above.
+                call(|| unsafe { function(stream as *mut c_void, 0, argument as *mut c_void) });
                 Ok(())
             }
             Work::Stamp { ref event, generation } => {
@@ -135,11 +154,15 @@ impl Driver {
         }
     }
 
-    fn launch(&self, Launch { kernel, shape, params }: &Launch) -> Result {
-        let (regions, shadow) = {
+    fn launch(&self, Launch { kernel, shape, params, is_cooperative }: &Launch) -> Result {
+        let (mut regions, shadow) = {
             let memory = self.memory();
             (memory.regions(), memory.shadow().cloned())
         };
+        let workspace = is_cooperative.then(|| Mapping::reserve(PAGE)).flatten();
+        if let Some(workspace) = &workspace {
+            Arc::make_mut(&mut regions).add_host(workspace.base(), PAGE);
+        }
         let checks = self.settings.mode != Mode::Fast;
         let options = sched::Options {
             n_threads: self.settings.n_threads,
@@ -148,6 +171,7 @@ impl Driver {
             checks,
             seed: (self.settings.mode == Mode::Stress).then(|| seed(self.settings.seed, &kernel.name, params)),
             step_limit: self.settings.step_limit,
+            grid_workspace: workspace.as_ref().map_or(0, Mapping::base),
         };
         match sched::launch(kernel, *shape, params, &regions, shadow.as_ref(), options) {
             Ok(counts) => {
@@ -207,9 +231,9 @@ pub fn is_in_host_function() -> bool {
     IS_IN_HOST_FUNCTION.get()
 }
 
-fn call(function: HostFunction, argument: usize) {
+/// Calls a function of the program.
+fn call(function: impl FnOnce()) {
     IS_IN_HOST_FUNCTION.set(true);
-    // SAFETY: the program gave function and argument to `cuLaunchHostFunc`, to be called on any thread.
-    unsafe { function(argument as *mut c_void) };
+    function();
     IS_IN_HOST_FUNCTION.set(false);
 }

@@ -108,7 +108,7 @@ pub fn noisy_f32(with: Modifiers, a: f32, b: f32) -> f32 {
 }
 
 pub fn noisy_half<H: Half>(with: Modifiers, a: H, bound: usize) -> H {
-    H::round(perturbed(with, a.wide().into(), 0.0, bound) as f32)
+    H::round(with.input(perturbed(with, with.half_input(a).into(), 0.0, bound) as f32))
 }
 
 /// `rcp` and `rsqrt.approx.ftz.f64`: only the upper word of operand and result count, and subnormals are zeros.

@@ -152,12 +152,19 @@ pub fn gather(warp: &mut Warp, required: u32) -> Gathering {
 
 #[inline(never)]
 fn gather_slowly(warp: &mut Warp, required: u32) -> Gathering {
+    join(warp);
+    if required & warp.live & !warp.mask.bits == 0 { Gathering::Complete } else { park(warp) }
+}
+
+/// The groups at the place of the running one join it.
+pub fn join(warp: &mut Warp) {
     warp.put_back(true);
     let here = warp.splits.len() - 1;
     warp.take(here);
-    if required & warp.live & !warp.mask.bits == 0 {
-        return Gathering::Complete;
-    }
+}
+
+/// The running group waits for others, which run.
+pub fn park(warp: &mut Warp) -> Gathering {
     warp.put_back(true);
     warp.holds_turn = false;
     if warp.take_next() { Gathering::Switched } else { Gathering::Stuck }
@@ -167,15 +174,15 @@ fn gather_slowly(warp: &mut Warp, required: u32) -> Gathering {
 pub fn exit(warp: &mut Warp, lanes: u32) -> bool {
     warp.live &= !lanes;
     warp.holds_turn = false;
+    // Lanes that parked for one that has just exited may go on: they try again.
+    for split in &mut warp.splits {
+        split.is_parked = false;
+    }
     let rest = warp.mask.bits & !lanes;
     if rest != 0 {
         warp.pc += 1;
         warp.mask.set(rest);
         return true;
-    }
-    // Lanes that parked for one that has just exited may go on: they try again.
-    for split in &mut warp.splits {
-        split.is_parked = false;
     }
     warp.take_next()
 }

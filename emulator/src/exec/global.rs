@@ -8,7 +8,8 @@
 #![allow(unsafe_code)]
 
 use super::{
-    lane::{Lane, Mask, Registers},
+    conflict,
+    lane::{Lane, Mask, Registers, planes},
     observe::{Kind, Places, Touch},
     run::Context,
     trouble::{Outcome, Trouble},
@@ -19,13 +20,10 @@ use crate::{
     lower::program::{Inst, flag},
     mem::region::Region,
 };
-use std::{
-    collections::HashMap,
-    sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering},
-};
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 /// An element in memory and the lane type that its register holds.
-pub trait Element: Copy + PartialEq {
+pub trait Element: Copy + Default + PartialEq {
     type Register: Lane;
     fn widen(self) -> Self::Register;
     fn narrow(register: Self::Register) -> Self;
@@ -109,14 +107,16 @@ enum Pattern {
 /// Finds the pattern of addresses that are `stride` bytes apart when they are neighbours.
 #[inline(always)]
 fn pattern(addresses: &[u64; 32], stride: u64) -> Pattern {
-    let (mut off_line, mut off_base, mut off_group) = (0, 0, 0);
+    let off_line = (0..32).fold(0, |off, lane| off | addresses[lane] ^ addresses[0].wrapping_add(stride * lane as u64));
+    if off_line == 0 {
+        return Pattern::Contiguous;
+    }
+    let (mut off_base, mut off_group) = (0, 0);
     for lane in 0..32 {
-        off_line |= addresses[lane] ^ addresses[0].wrapping_add(stride * lane as u64);
         off_base |= addresses[lane] ^ addresses[0];
         off_group |= addresses[lane] ^ addresses[lane / GROUP * GROUP].wrapping_add(stride * (lane % GROUP) as u64);
     }
     match () {
-        _ if off_line == 0 => Pattern::Contiguous,
         _ if off_base == 0 => Pattern::Uniform,
         _ if off_group == 0 => Pattern::Grouped,
         _ => Pattern::Scattered,
@@ -208,18 +208,23 @@ fn load_together<E: Element, const N: usize>(
         observe(context, inst, false, places)?;
     }
     let from = host as *const E;
-    for (k, &slot) in inst.d[..N].iter().enumerate() {
-        let plane = if pattern == Pattern::Contiguous {
-            // SAFETY: `locate` found all 32 * N elements inside one live allocation; the address is aligned.
-            E::Register::collect(|lane| unsafe { from.add(lane * N + k).read() }.widen())
-        } else {
-            // SAFETY: `locate` found all N elements inside one live allocation; the address is aligned.
-            let value = unsafe { from.add(k).read() }.widen();
-            E::Register::collect(|_| value)
-        };
-        E::Register::write(registers, slot, plane, &Mask::ALL);
-    }
+    let planes = if pattern == Pattern::Contiguous {
+        // SAFETY: `locate` found all 32 * N elements inside one live allocation; the address is aligned.
+        planes(|lane, k| unsafe { from.add(lane * N + k).read() })
+    } else {
+        // SAFETY: `locate` found all N elements inside one live allocation; the address is aligned.
+        std::array::from_fn(|k| [unsafe { from.add(k).read() }; 32])
+    };
+    write_planes::<E, N>(registers, inst, &planes);
     Ok(true)
+}
+
+/// The result of a load by all lanes.
+#[inline(always)]
+pub fn write_planes<E: Element, const N: usize>(registers: &mut Registers, inst: &Inst, planes: &[[E; 32]; N]) {
+    for (plane, &slot) in planes.iter().zip(&inst.d) {
+        E::Register::write(registers, slot, E::Register::collect(|lane| plane[lane].widen()), &Mask::ALL);
+    }
 }
 
 /// All lanes, each group of eight from neighbouring places.
@@ -246,13 +251,12 @@ fn load_groups<E: Element, const N: usize>(
         let addresses = std::array::from_fn(|lane| bases[lane / GROUP] + (lane % GROUP) as u64 * size);
         observe(context, inst, false, Places::Each(&addresses))?;
     }
-    for (k, &slot) in inst.d[..N].iter().enumerate() {
-        let plane = E::Register::collect(|lane| {
-            // SAFETY: `locate` found the group's 8 * N elements inside one live allocation; the address is aligned.
-            unsafe { from[lane / GROUP].add(lane % GROUP * N + k).read() }.widen()
-        });
-        E::Register::write(registers, slot, plane, &Mask::ALL);
+    let mut elements = [[E::default(); N]; 32];
+    for (to, from) in elements.chunks_exact_mut(GROUP).zip(from) {
+        // SAFETY: `locate` found the group's 8 * N elements inside one live allocation; the address is aligned.
+        unsafe { to.as_mut_ptr().copy_from_nonoverlapping(from.cast(), GROUP) };
     }
+    write_planes::<E, N>(registers, inst, &planes(|lane, k| elements[lane][k]));
     Ok(true)
 }
 
@@ -271,18 +275,29 @@ fn store_together<E: Element, const N: usize>(
         return Ok(false);
     }
     let Some(host) = locate(context, pc, base, 32 * size) else { return Ok(false) };
+    if context.nearby[pc as usize].is_constant {
+        return Ok(false);
+    }
     if context.is_observed {
         observe(context, inst, true, Places::Row(base))?;
     }
-    let to = host as *mut E;
-    for (k, &slot) in inst.d[..N].iter().enumerate() {
-        let plane = E::Register::plane(registers, slot);
-        for lane in 0..32 {
-            // SAFETY: `locate` found all 32 * N elements inside one live allocation; the address is aligned.
-            unsafe { to.add(lane * N + k).write(E::narrow(E::Register::get(plane, lane))) };
+    let elements = elements_of::<E, N>(registers, inst);
+    // SAFETY: `locate` found all 32 * N elements inside one live allocation; the address is aligned.
+    unsafe { (host as *mut [E; N]).copy_from_nonoverlapping(elements.as_ptr(), 32) };
+    Ok(true)
+}
+
+/// What all lanes store, in the order of memory.
+#[inline(always)]
+pub fn elements_of<E: Element, const N: usize>(registers: &Registers, inst: &Inst) -> [[E; N]; 32] {
+    let mut elements = [[E::default(); N]; 32];
+    let planes: [_; N] = std::array::from_fn(|k| E::Register::plane(registers, inst.d[k]));
+    for (lane, elements) in elements.iter_mut().enumerate() {
+        for k in 0..N {
+            elements[k] = E::narrow(E::Register::get(planes[k], lane));
         }
     }
-    Ok(true)
+    elements
 }
 
 #[inline(never)]
@@ -314,35 +329,11 @@ fn store_lanes(context: &mut Context, registers: &Registers, mask: &Mask, inst: 
     let size = usize::from(inst.bytes * inst.n);
     let hosts = lane_hosts(context, registers, mask, inst, pc, size, true)?;
     if context.global_checks.is_some() {
-        by_shape!(check_conflicts, inst, (registers, mask, inst, &hosts))?;
+        let address =
+            |lane: usize| registers.doubles[usize::from(inst.s[0])].0[lane].wrapping_add(inst.imm as i64 as u64);
+        conflict::check(context.at, "global", registers, mask, inst, &std::array::from_fn(address))?;
     }
     by_shape!(write_lanes, inst, (registers, mask, inst, &hosts));
-    Ok(())
-}
-
-/// Which of several lanes that store to one address wins is not defined (#data-movement-and-conversion-instructions-st).
-fn check_conflicts<E: Element, const N: usize>(
-    registers: &Registers,
-    mask: &Mask,
-    inst: &Inst,
-    hosts: &[u64; 32],
-) -> Outcome {
-    let lanes = || (0..32).filter(|lane| mask.bits >> lane & 1 == 1);
-    if lanes().map(|lane| hosts[lane]).is_sorted_by(|a, b| a < b) {
-        return Ok(());
-    }
-    let mut first_at = HashMap::new();
-    for lane in lanes() {
-        let first = *first_at.entry(hosts[lane]).or_insert(lane);
-        let value = |lane, slot| E::narrow(E::Register::get(E::Register::plane(registers, slot), lane));
-        if inst.d[..N].iter().any(|&slot| value(lane, slot) != value(first, slot)) {
-            let address = registers.doubles[usize::from(inst.s[0])].0[lane].wrapping_add(inst.imm as i64 as u64);
-            let kind = FaultKind::ConflictingStores;
-            let mut trouble = Trouble::access(kind, lane, "global", true, address, size_of::<E>() * N);
-            trouble.note = format!("lane {first} of the warp stores another value there");
-            return Err(trouble);
-        }
-    }
     Ok(())
 }
 
@@ -380,6 +371,9 @@ pub fn lane_hosts(
         let Some(host) = locate(context, pc, address, size as u64) else {
             return Err(Trouble::access(FaultKind::OutOfBounds, lane, "global", is_write, address, size));
         };
+        if is_write && context.nearby[pc as usize].is_constant {
+            return Err(Trouble::access(FaultKind::ReadOnly, lane, "const", true, address, size));
+        }
         hosts[lane] = host;
         addresses[lane] = address;
     }

@@ -3,6 +3,7 @@
 //! The interpreter reports them only when somebody listens, so that a launch without checks pays one test an access.
 
 use super::{run::Context, trouble::Outcome};
+use crate::lower::program::flag;
 
 /// Where the interpreter is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -88,6 +89,8 @@ pub enum Event {
     Fence { lanes: u32 },
     /// The running warp arrives at a barrier.
     Arrive { id: usize },
+    /// The last threads of the running warp exited.
+    Exit,
     /// A barrier completes: the warps that arrived, and those of them that waited and go on now. A bit a warp.
     Complete { id: usize, arrived: u32, waiting: u32 },
 }
@@ -116,10 +119,20 @@ impl Context<'_> {
         {
             checks.signal_through_shared(self.at);
         }
-        match &mut self.shared_checks {
-            Some(checks) => checks.touch(self.at, touch),
-            None => Ok(()),
+        let Some(checks) = &mut self.shared_checks else { return Ok(()) };
+        if !touch.is_strong && touch.kind != Kind::Atomic {
+            return checks.touch(self.at, touch);
         }
+        // A release is an access behind a fence, an acquire is one before a fence.
+        let (flags, fence) = (self.program.code[self.at.pc as usize].flags, Event::Fence { lanes: touch.lanes });
+        if flags & flag::RELEASE != 0 {
+            checks.event(self.at, fence);
+        }
+        checks.touch(self.at, touch)?;
+        if flags & flag::ACQUIRE != 0 {
+            checks.event(self.at, fence);
+        }
+        Ok(())
     }
 
     /// `cp.async` began to write shared memory: until it lands, nobody may touch it.

@@ -3,14 +3,13 @@
 #![allow(unsafe_code)]
 
 use super::{
-    async_copy, atomic,
-    control::{self, Gathering},
+    async_copy, atomic, control,
     engine::{self, Engine},
     generic,
     lane::Lane,
     local, matrix,
     observe::{At, Event},
-    shared, system_call,
+    rendezvous, shared, system_call,
     trouble::{Outcome, Trouble},
     warp::Warp,
     warp_ops,
@@ -59,7 +58,7 @@ pub struct Context<'a> {
 
 impl<'a> Context<'a> {
     pub fn new(program: &'a Program, params: &[u8], regions: &'a Regions) -> Context<'a> {
-        let nowhere = Region { start: 1, end: 0, host: 0, id: 0 };
+        let nowhere = Region { start: 1, end: 0, host: 0, id: 0, is_constant: false };
         Context {
             program,
             engine: Engine::best(),
@@ -201,7 +200,7 @@ fn step(context: &mut Context, engine: &Engine, warp: &mut Warp, inst: &Inst) ->
 }
 
 /// What follows an instruction that is not arithmetic.
-enum Flow {
+pub enum Flow {
     /// The next instruction, with all lanes that ran before.
     Next,
     /// `pc` and mask are set.
@@ -231,11 +230,11 @@ fn flow(context: &mut Context, engine: &Engine, warp: &mut Warp, inst: &Inst, al
         Op::LdShared => call(engine.load_shared, context, warp).into(),
         Op::StShared => call(engine.store_shared, context, warp).into(),
         Op::ShflUp | Op::ShflDown | Op::ShflBfly | Op::ShflIdx => {
-            synced(warp, inst, 3, all, |warp| call(engine.shuffle, context, warp))
+            rendezvous::synced(context.program, warp, inst, 3, all, |warp| call(engine.shuffle, context, warp))
         }
-        Op::Mma => aligned(warp, all, |warp| call(engine.multiply, context, warp)),
-        Op::LdMatrix => aligned(warp, all, |warp| matrix::load(context, &mut warp.registers, inst)),
-        Op::StMatrix => aligned(warp, all, |warp| matrix::store(context, &warp.registers, inst)),
+        Op::Mma => rendezvous::aligned(warp, all, |warp| call(engine.multiply, context, warp)),
+        Op::LdMatrix => rendezvous::aligned(warp, all, |warp| matrix::load(context, &mut warp.registers, inst)),
+        Op::StMatrix => rendezvous::aligned(warp, all, |warp| matrix::store(context, &warp.registers, inst)),
         Op::CpAsync => async_copy::issue(context, warp, inst).into(),
         Op::CpAsyncWait => async_copy::wait(context, warp, inst).into(),
         Op::Bra => {
@@ -279,27 +278,29 @@ fn load_param(context: &mut Context, warp: &mut Warp, inst: &Inst) -> Outcome {
 fn rare_flow(context: &mut Context, warp: &mut Warp, inst: &Inst, all: u32) -> Flow {
     let active = warp.mask.bits;
     match inst.op {
-        Op::VoteAll | Op::VoteAny | Op::VoteUni | Op::VoteBallot => synced(warp, inst, 1, all, |warp| {
-            warp_ops::vote(&mut warp.registers, &warp.mask, inst);
-            Ok(())
-        }),
-        Op::MatchAny | Op::MatchAll => synced(warp, inst, 1, all, |warp| {
+        Op::VoteAll | Op::VoteAny | Op::VoteUni | Op::VoteBallot => {
+            rendezvous::synced(context.program, warp, inst, 1, all, |warp| {
+                warp_ops::vote(&mut warp.registers, &warp.mask, inst);
+                Ok(())
+            })
+        }
+        Op::MatchAny | Op::MatchAll => rendezvous::synced(context.program, warp, inst, 1, all, |warp| {
             warp_ops::matching(&mut warp.registers, &warp.mask, inst);
             Ok(())
         }),
-        Op::Redux => synced(warp, inst, 1, all, |warp| {
+        Op::Redux => rendezvous::synced(context.program, warp, inst, 1, all, |warp| {
             warp_ops::reduce(&mut warp.registers, &warp.mask, inst);
             Ok(())
         }),
-        Op::BarWarpSync => synced(warp, inst, 0, all, |warp| {
+        Op::BarWarpSync => rendezvous::synced(context.program, warp, inst, 0, all, |warp| {
             context.observe(Event::WarpSync { lanes: warp.mask.bits });
             Ok(())
         }),
-        Op::Elect => synced(warp, inst, 0, all, |warp| {
+        Op::Elect => rendezvous::synced(context.program, warp, inst, 0, all, |warp| {
             warp_ops::elect(&mut warp.registers, &warp.mask, inst);
             Ok(())
         }),
-        Op::MovMatrix => aligned(warp, all, |warp| {
+        Op::MovMatrix => rendezvous::aligned(warp, all, |warp| {
             matrix::transpose(&mut warp.registers, inst);
             Ok(())
         }),
@@ -315,7 +316,7 @@ fn rare_flow(context: &mut Context, warp: &mut Warp, inst: &Inst, all: u32) -> F
             u32::write(&mut warp.registers, inst.d[0], [active; 32], &warp.mask);
             Flow::Next
         }
-        Op::BarSync | Op::BarArrive | Op::BarRed => barrier(context.program, warp, inst, all),
+        Op::BarSync | Op::BarArrive | Op::BarRed => rendezvous::barrier(context.program, warp, inst, all),
         Op::Membar => {
             std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
             context.observe(Event::Fence { lanes: active });
@@ -333,6 +334,11 @@ fn rare_flow(context: &mut Context, warp: &mut Warp, inst: &Inst, all: u32) -> F
         }
         Op::Ret | Op::Exit => {
             warp.mask.set(all);
+            if context.shared_checks.is_some()
+                && let Err(trouble) = rendezvous::desert(context.program, warp, active)
+            {
+                return Flow::Stop(Stop::Trouble(trouble));
+            }
             if control::exit(warp, active) { Flow::Jumped } else { Flow::Stop(Stop::Done) }
         }
         Op::CheckWritten => {
@@ -362,51 +368,6 @@ fn rare_flow(context: &mut Context, warp: &mut Warp, inst: &Inst, all: u32) -> F
     }
 }
 
-/// Runs a `.sync` instruction once all its members are here. Its member mask is source `mask_at`.
-fn synced(warp: &mut Warp, inst: &Inst, mask_at: usize, all: u32, run: impl FnOnce(&mut Warp) -> Outcome) -> Flow {
-    let members = warp_ops::members(&warp.registers, &warp.mask, inst.s[mask_at]);
-    if let Err(trouble) = warp_ops::check_members(&warp.mask, members) {
-        return Flow::Stop(Stop::Trouble(trouble));
-    }
-    if members & warp.live & !warp.mask.bits == 0 {
-        return run(warp).into();
-    }
-    control::leave_behind(warp, all & !warp.mask.bits);
-    match control::gather(warp, members) {
-        // Other lanes run now than before: the guard's mask is not to come back.
-        Gathering::Complete => match run(warp) {
-            Ok(()) => {
-                warp.pc += 1;
-                Flow::Jumped
-            }
-            wrong => wrong.into(),
-        },
-        Gathering::Switched => Flow::Jumped,
-        Gathering::Stuck => {
-            let lane = warp.splits.last().map_or(0, |it| it.mask.trailing_zeros() as usize);
-            let note = format!("lanes of the member mask {members:#010x} wait elsewhere and never arrive");
-            Flow::Stop(Stop::Trouble(Trouble::because(FaultKind::Deadlock, lane, note)))
-        }
-    }
-}
-
-/// Runs an `.aligned` instruction once the whole warp is here.
-fn aligned(warp: &mut Warp, all: u32, run: impl FnOnce(&mut Warp) -> Outcome) -> Flow {
-    let here = if warp.mask.bits == all {
-        match control::gather(warp, !0) {
-            Gathering::Complete if warp.mask.bits == !0 => return run(warp).into(),
-            Gathering::Complete => warp.mask.bits,
-            Gathering::Switched => return Flow::Jumped,
-            Gathering::Stuck => warp.splits.last().map_or(0, |it| it.mask),
-        }
-    } else {
-        warp.mask.bits
-    };
-    let note = format!("the whole warp has to execute it, but lanes {:#010x} don't", !here);
-    let lane = here.trailing_zeros() as usize;
-    Flow::Stop(Stop::Trouble(Trouble::because(FaultKind::SyncMaskMismatch, lane, note)))
-}
-
 /// `brx.idx` of `lanes`: s = index in the branch table, which has to be inside.
 fn branch_indexed(program: &Program, warp: &mut Warp, inst: &Inst, lanes: u32) -> Flow {
     let targets = &program.tables[inst.imm as usize];
@@ -418,43 +379,4 @@ fn branch_indexed(program: &Program, warp: &mut Warp, inst: &Inst, lanes: u32) -
     }
     control::branch_apart(warp, lanes, |lane| targets[index[lane] as usize]);
     Flow::Jumped
-}
-
-/// `bar.sync`, `bar.arrive`, `bar.red`: s = id, count, predicate. All live lanes of the warp must arrive: `.aligned` at
-/// this instruction, otherwise at any barrier of the same kind, number and count.
-fn barrier(program: &Program, warp: &mut Warp, inst: &Inst, all: u32) -> Flow {
-    let lane = warp.mask.bits.trailing_zeros() as usize & 31;
-    let divergence = |missing: u32| {
-        let note = format!("lanes {missing:#010x} of the warp are elsewhere");
-        Flow::Stop(Stop::Trouble(Trouble::because(FaultKind::BarrierDivergence, lane, note)))
-    };
-    let is_aligned = inst.flags & flag::ALIGNED != 0;
-    if warp.mask.bits != all {
-        if is_aligned {
-            return divergence(warp.live & !warp.mask.bits);
-        }
-        control::leave_behind(warp, all & !warp.mask.bits);
-    }
-    let arrival = |warp: &Warp| {
-        let read = |slot: u16| u32::plane(&warp.registers, slot)[lane];
-        let n_threads = (inst.flags & flag::HAS_COUNT != 0).then(|| read(inst.s[1]));
-        Arrival { pc: warp.pc, id: read(inst.s[0]), n_threads }
-    };
-    match control::gather(warp, !0) {
-        Gathering::Complete => {
-            let arrival = arrival(warp);
-            warp.pc += 1;
-            Flow::Stop(Stop::Barrier(arrival))
-        }
-        Gathering::Switched => Flow::Jumped,
-        Gathering::Stuck => {
-            let here = warp.splits.last().map_or(0, |it| it.mask);
-            if is_aligned || !control::are_at_barrier(program, warp) {
-                return divergence(warp.live & !here);
-            }
-            let arrival = Arrival { pc: warp.splits.last().map_or(warp.pc, |it| it.pc), ..arrival(warp) };
-            control::pass(warp);
-            Flow::Stop(Stop::Barrier(arrival))
-        }
-    }
 }

@@ -1,16 +1,17 @@
 //! Shared memory: loads and stores of a warp. Addresses are offsets in the CTA's shared memory.
 
 use super::{
+    conflict,
     global::Element,
-    lane::{Lane, Mask, Registers},
+    lane::{Lane, Mask, Registers, planes},
     observe::{Kind, Places, Touch},
     run::Context,
     trouble::{Outcome, Trouble},
 };
 use crate::{
     check::fault::FaultKind,
-    exec::global::{by_fast_shape, by_shape},
-    lower::program::Inst,
+    exec::global::{self, by_fast_shape, by_shape},
+    lower::program::{Inst, flag},
 };
 
 /// An element as little-endian bytes.
@@ -47,11 +48,12 @@ pub fn addresses(registers: &Registers, inst: &Inst) -> [u32; 32] {
 }
 
 /// Reports an access, unless it is one to the parameter block, which nobody writes.
-fn observe(context: &mut Context, kind: Kind, mask: &Mask, bytes: usize, places: Places<u32>) -> Outcome {
+fn observe(context: &mut Context, kind: Kind, mask: &Mask, inst: &Inst, places: Places<u32>) -> Outcome {
     if context.is_in_params {
         return Ok(());
     }
-    context.observe_shared(&Touch { kind, is_strong: false, lanes: mask.bits, bytes: bytes as u32, places })
+    let (is_strong, bytes) = (inst.flags & flag::STRONG != 0, u32::from(inst.bytes) * u32::from(inst.n));
+    context.observe_shared(&Touch { kind, is_strong, lanes: mask.bits, bytes, places })
 }
 
 /// `ld.shared`.
@@ -130,17 +132,17 @@ fn load_together<E: Bytes, const N: usize>(
     }
     if let Some(range) = contiguous(mask, addresses, size, context.shared.len()) {
         if context.is_observed {
-            observe(context, Kind::Load, mask, size, Places::Row(addresses[0]))?;
+            observe(context, Kind::Load, mask, inst, Places::Row(addresses[0]))?;
         }
-        let bytes = &context.shared[range];
-        for (k, &slot) in inst.d[..N].iter().enumerate() {
-            let plane = E::Register::collect(|lane| E::from_slice(&bytes[(lane * N + k) * width..][..width]).widen());
-            E::Register::write(registers, slot, plane, &Mask::ALL);
-        }
+        let bytes = &context.shared[range.start..][..32 * size];
+        let planes = planes::<E, N>(|lane, k| E::from_slice(&bytes[(lane * N + k) * width..][..width]));
+        global::write_planes(registers, inst, &planes);
         return Ok(true);
     }
     if context.is_observed {
-        observe(context, Kind::Load, mask, size, Places::Each(addresses))?;
+        let is_same = addresses.iter().all(|it| *it == addresses[0]);
+        let places = if is_same { Places::Same(addresses[0]) } else { Places::Each(addresses) };
+        observe(context, Kind::Load, mask, inst, places)?;
     }
     let shared = &context.shared[..];
     for (k, &slot) in inst.d[..N].iter().enumerate() {
@@ -163,13 +165,13 @@ fn store_together<E: Bytes, const N: usize>(
     let (width, size) = (size_of::<E>(), size_of::<E>() * N);
     let Some(range) = contiguous(mask, addresses, size, context.shared.len()) else { return Ok(false) };
     if context.is_observed {
-        observe(context, Kind::Store, mask, size, Places::Row(addresses[0]))?;
+        observe(context, Kind::Store, mask, inst, Places::Row(addresses[0]))?;
     }
-    let bytes = &mut context.shared[range];
-    for (k, &slot) in inst.d[..N].iter().enumerate() {
-        let plane = E::Register::plane(registers, slot);
-        for lane in 0..32 {
-            E::narrow(E::Register::get(plane, lane)).to_slice(&mut bytes[(lane * N + k) * width..][..width]);
+    let bytes = &mut context.shared[range.start..][..32 * size];
+    let elements = global::elements_of::<E, N>(registers, inst);
+    for lane in 0..32 {
+        for k in 0..N {
+            elements[lane][k].to_slice(&mut bytes[(lane * N + k) * width..][..width]);
         }
     }
     Ok(true)
@@ -201,7 +203,7 @@ fn load_lanes(
 ) -> Outcome {
     let places = places(mask, inst, addresses, context.shared.len(), false)?;
     if context.is_observed {
-        observe(context, Kind::Load, mask, usize::from(inst.bytes * inst.n), Places::Each(addresses))?;
+        observe(context, Kind::Load, mask, inst, Places::Each(addresses))?;
     }
     by_shape!(read_lanes, inst, (&context.shared, registers, mask, inst, &places));
     Ok(())
@@ -234,7 +236,10 @@ fn store_lanes(
 ) -> Outcome {
     let places = places(mask, inst, addresses, context.shared.len(), true)?;
     if context.is_observed {
-        observe(context, Kind::Store, mask, usize::from(inst.bytes * inst.n), Places::Each(addresses))?;
+        observe(context, Kind::Store, mask, inst, Places::Each(addresses))?;
+    }
+    if context.shared_checks.is_some() {
+        conflict::check(context.at, "shared", registers, mask, inst, addresses)?;
     }
     by_shape!(write_lanes, inst, (&mut context.shared, registers, mask, inst, &places));
     Ok(())

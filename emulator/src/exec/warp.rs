@@ -4,7 +4,7 @@ use super::{
     async_copy::Queue,
     lane::{Doubles, Mask, Registers, Words},
 };
-use crate::lower::program::{Program, Special};
+use crate::lower::program::{Program, RESERVED_SHARED_BYTES, Special, reserved_shared_start};
 
 /// Threads of a warp that wait while others run.
 #[derive(Clone, Debug)]
@@ -36,6 +36,8 @@ pub struct Warp {
     pub n_backward: u32,
     /// The running group goes on although one at a lower address waits: it is its turn.
     pub holds_turn: bool,
+    /// Lanes that were elsewhere when others of the warp parked at an `.aligned` barrier.
+    pub awaited: u32,
     /// Local memory, a plane for each word of a thread's frame.
     pub local: Vec<Words>,
     /// What `cp.async` has not landed yet.
@@ -52,6 +54,15 @@ pub struct Place {
     pub n_sms: u32,
     pub dynamic_shared_bytes: u32,
     pub static_shared_bytes: u32,
+    /// The address of a cooperative launch's workspace; 0 for other launches.
+    pub grid_workspace: u64,
+}
+
+impl Place {
+    /// Shared memory of the kernel itself.
+    fn own_shared_bytes(&self) -> u32 {
+        self.static_shared_bytes + self.dynamic_shared_bytes
+    }
 }
 
 impl Warp {
@@ -79,6 +90,7 @@ impl Warp {
             splits: Vec::new(),
             n_backward: 0,
             holds_turn: false,
+            awaited: 0,
             local,
             copies: Queue::default(),
         }
@@ -94,6 +106,7 @@ impl Warp {
         self.pc = 0;
         self.n_backward = 0;
         self.holds_turn = false;
+        self.awaited = 0;
         self.stack.clear();
         self.splits.clear();
         self.copies.clear();
@@ -161,7 +174,11 @@ fn special_value(special: Special, place: &Place, warp: u32, lane: u32) -> u32 {
         Special::LaneMaskLe => ((1u64 << (lane + 1)) - 1) as u32,
         Special::LaneMaskGt => !(((1u64 << (lane + 1)) - 1) as u32),
         Special::LaneMaskGe => !((1 << lane) - 1),
+        Special::WorkspaceHigh => (place.grid_workspace >> 32) as u32,
+        Special::WorkspaceLow => place.grid_workspace as u32,
+        Special::ReservedSharedStart => reserved_shared_start(place.own_shared_bytes()),
+        Special::ReservedSharedEnd => reserved_shared_start(place.own_shared_bytes()) + RESERVED_SHARED_BYTES,
         Special::DynamicSharedBytes => place.dynamic_shared_bytes,
-        Special::TotalSharedBytes => place.dynamic_shared_bytes + place.static_shared_bytes,
+        Special::TotalSharedBytes => place.own_shared_bytes(),
     }
 }

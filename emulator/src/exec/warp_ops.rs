@@ -15,6 +15,29 @@ pub fn members(registers: &Registers, mask: &Mask, slot: u16) -> u32 {
     registers.words[usize::from(slot)].0[mask.bits.trailing_zeros() as usize & 31]
 }
 
+/// Whether all active lanes have the same member mask.
+pub fn is_one_group(registers: &Registers, mask: &Mask, slot: u16) -> bool {
+    let (members, plane) = (members(registers, mask, slot), &registers.words[usize::from(slot)].0);
+    let mut difference = 0;
+    for (own, is_active) in plane.iter().zip(&mask.lanes.0) {
+        difference |= (own ^ members) & is_active;
+    }
+    difference == 0
+}
+
+/// The active lanes by the member mask that they have: (lanes, mask).
+pub fn groups(registers: &Registers, mask: &Mask, slot: u16) -> Vec<(u32, u32)> {
+    let plane = &registers.words[usize::from(slot)].0;
+    let mut groups: Vec<(u32, u32)> = Vec::new();
+    for lane in (0..32).filter(|lane| mask.bits >> lane & 1 == 1) {
+        match groups.iter_mut().find(|it| it.1 == plane[lane]) {
+            Some((lanes, _)) => *lanes |= 1 << lane,
+            None => groups.push((1 << lane, plane[lane])),
+        }
+    }
+    groups
+}
+
 /// A lane that executes a `.sync` instruction must be a member (#data-movement-and-conversion-instructions-shfl-sync:
 /// otherwise the behaviour is undefined).
 pub fn check_members(mask: &Mask, members: u32) -> Outcome {

@@ -1,5 +1,6 @@
-//! Conversions: the PTX ISA's `cvt`. Rust's `as` from floats saturates and turns NaN into 0, as the ISA asks. The source of
-//! an integer conversion is the low part of its register, and the result of a narrow one fills its register extended.
+//! Conversions: the PTX ISA's `cvt`. Rust's `as` from floats saturates and turns NaN into 0, as the ISA asks; but from f64,
+//! and to 64 bits, NaN becomes the highest bit alone. The source of an integer conversion is the low part of its register,
+//! and the result of a narrow one fills its register extended.
 
 macro_rules! convert { ($with:ident { $($table:tt)* }) => { $with! { $($table)*
     CvtU8          u32 = (a: u8)                          "cvt.{u8.u8,u8.u16,u8.s16,u8.s8,u8.u32,u8.s32,u16.u8,s16.u8,u32.u8,s32.u8}" u32::from(a);
@@ -41,11 +42,11 @@ macro_rules! convert { ($with:ident { $($table:tt)* }) => { $with! { $($table)*
     CvtRziU32F32   u32 = (a: f32)                         "cvt.rzi{,.ftz}{,.sat}.u32.f32"    a as u32;
     CvtRmiU32F32   u32 = (a: f32)                         "cvt.rmi{,.sat}.u32.f32"           a.floor() as u32;
     CvtRpiU32F32   u32 = (a: f32)                         "cvt.rpi{,.sat}.u32.f32"           a.ceil() as u32;
-    CvtRziS64F32   i64 = (a: f32)                         "cvt.rzi{,.ftz}{,.sat}.s64.f32"    a as i64;
-    CvtRziU64F32   u64 = (a: f32)                         "cvt.rzi{,.ftz}{,.sat}.u64.f32"    a as u64;
-    CvtRziS32F64   i32 = (a: f64)                         "cvt.rzi{,.sat}.s32.f64"           a as i32;
-    CvtRziU32F64   u32 = (a: f64)                         "cvt.rzi{,.sat}.u32.f64"           a as u32;
-    CvtRziS64F64   i64 = (a: f64)                         "cvt.rzi{,.sat}.s64.f64"           a as i64;
+    CvtRziS64F32   i64 = (a: f32)                         "cvt.rzi{,.ftz}{,.sat}.s64.f32"    if a.is_nan() { i64::MIN } else { a as i64 };
+    CvtRziU64F32   u64 = (a: f32)                         "cvt.rzi{,.ftz}{,.sat}.u64.f32"    if a.is_nan() { 1 << 63 } else { a as u64 };
+    CvtRziS32F64   i32 = (a: f64)                         "cvt.rzi{,.sat}.s32.f64"           if a.is_nan() { i32::MIN } else { a as i32 };
+    CvtRziU32F64   u32 = (a: f64)                         "cvt.rzi{,.sat}.u32.f64"           if a.is_nan() { 1 << 31 } else { a as u32 };
+    CvtRziS64F64   i64 = (a: f64)                         "cvt.rzi{,.sat}.s64.f64"           if a.is_nan() { i64::MIN } else { a as i64 };
     RoundNiF32     f32 = (a: f32)                         "cvt.rni.f32.f32"                  fp::canonical(a.round_ties_even());
     RoundZiF32     f32 = (a: f32)                         "cvt.rzi.f32.f32"                  fp::canonical(a.trunc());
     RoundMiF32     f32 = (a: f32)                         "cvt.rmi.f32.f32"                  fp::canonical(a.floor());

@@ -4,7 +4,7 @@
 //! interpreter never asks what kind of operand it has.
 
 use crate::{isa::Op, ptx::ast::Source};
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 /// `Inst::guard` of an instruction that always runs.
 pub const NO_GUARD: u16 = u16::MAX;
@@ -205,6 +205,12 @@ pub enum Special {
     LaneMaskLe,
     LaneMaskGt,
     LaneMaskGe,
+    /// The halves of the address of a cooperative launch's workspace.
+    WorkspaceHigh,
+    WorkspaceLow,
+    /// Shared memory that the system reserves, here behind the kernel's own.
+    ReservedSharedStart,
+    ReservedSharedEnd,
     DynamicSharedBytes,
     TotalSharedBytes,
 }
@@ -215,6 +221,15 @@ pub struct Site {
     /// Line in the PTX text, from 1.
     pub line: u32,
     pub source: Option<Arc<Source>>,
+}
+
+impl fmt::Display for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.source {
+            Some(source) => write!(f, "at {source} (ptx line {})", self.line),
+            None => write!(f, "at ptx line {}", self.line),
+        }
+    }
 }
 
 /// A kernel's code with the functions it calls behind it.
@@ -239,7 +254,25 @@ pub struct Program {
     pub specials: Vec<(u16, Special)>,
 }
 
+/// What the system reserves of a CTA's shared memory since sm_80; cooperative_groups keeps its own variables there.
+pub const RESERVED_SHARED_BYTES: u32 = 1024;
+
+/// Where that begins, behind `own_bytes` of the kernel's.
+pub fn reserved_shared_start(own_bytes: u32) -> u32 {
+    own_bytes.next_multiple_of(128)
+}
+
 impl Program {
+    /// All of a CTA's shared memory when the kernel itself has `own_bytes`.
+    pub fn shared_bytes(&self, own_bytes: u32) -> u32 {
+        let is_reserved = |special| matches!(special, Special::ReservedSharedStart | Special::ReservedSharedEnd);
+        if self.specials.iter().any(|it| is_reserved(it.1)) {
+            reserved_shared_start(own_bytes) + RESERVED_SHARED_BYTES
+        } else {
+            own_bytes
+        }
+    }
+
     /// The size of the smallest access to global memory, up to a word: the unit in which races are found.
     pub fn global_unit_bytes(&self) -> u32 {
         use Op::{AtomGeneric, AtomGlobal, LdGeneric, LdGlobal, StGeneric, StGlobal};

@@ -165,6 +165,7 @@ fn barrier(translator: &mut Translator, parts: &[&str], operands: &[Operand]) ->
         _ => (operands, None),
     };
     let (id, count) = match operands {
+        [_] if op == Op::BarArrive => return Err("needs a number of threads".into()),
         [id] => (id, None),
         [id, count] => (id, Some(count)),
         _ => return Err("has a number of operands that is not supported".into()),

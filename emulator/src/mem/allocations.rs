@@ -160,6 +160,14 @@ impl Allocations {
         Ok(self.insert(DEVICE_BASE + start, self.device.base() + start, bytes, kind, context))
     }
 
+    /// Makes the allocation at `address` one that device code may not write.
+    pub fn make_constant(&mut self, address: u64) {
+        self.live.get_mut(&address).expect("an allocation starts there").region.is_constant = true;
+        let regions = Arc::make_mut(&mut self.regions);
+        let region = regions.live.iter_mut().find(|it| it.start == address);
+        region.expect("the readers' list has every allocation").is_constant = true;
+    }
+
     /// Allocates pinned host memory and returns its address, for host and device.
     ///
     /// # Errors
@@ -227,6 +235,13 @@ impl Allocations {
         }
     }
 
+    /// What was allocated in a context and not freed, by address. Registered memory is the program's own.
+    pub fn of_context(&self, context: u64) -> impl Iterator<Item = &Allocation> {
+        let is_kept =
+            |it: &&Allocation| !matches!(it.kind, Kind::Device { is_going: true, .. } | Kind::Registered { .. });
+        self.live.values().filter(move |it| it.context == context).filter(is_kept)
+    }
+
     /// The allocation that starts at `address`, if one does.
     pub fn id(&self, address: u64) -> Option<AllocationId> {
         self.live.get(&address).map(|it| AllocationId { address, id: it.region.id })
@@ -251,7 +266,7 @@ impl Allocations {
     }
 
     fn insert(&mut self, start: u64, host: u64, bytes: u64, kind: Kind, context: u64) -> u64 {
-        let region = Region { start, end: start + bytes, host, id: self.n_made };
+        let region = Region { start, end: start + bytes, host, id: self.n_made, is_constant: false };
         self.n_made += 1;
         self.live.insert(start, Allocation { region, kind, context });
         let regions = Arc::make_mut(&mut self.regions);

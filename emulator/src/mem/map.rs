@@ -1,7 +1,7 @@
 //! Memory from the operating system: the pages behind device memory, and pinned host memory.
 #![allow(unsafe_code)]
 
-use std::{fs, ptr};
+use std::{fs, ptr, sync::atomic::AtomicU64};
 
 /// Pages of this process. They are zero at first, and only those that are written take memory.
 #[derive(Debug)]
@@ -51,6 +51,13 @@ impl Drop for Mapping {
         // SAFETY: the mapping was made by `mmap` with this size. Its owner drops it when no work uses it any more.
         unsafe { libc::munmap(self.base as *mut _, self.bytes) };
     }
+}
+
+/// Zeros whose pages come from the system as they are touched, so that a huge table costs what is used of it.
+pub fn zeros(n: usize) -> Box<[AtomicU64]> {
+    let zeros = Box::new_zeroed_slice(n);
+    // SAFETY: a zeroed AtomicU64 is one that holds 0.
+    unsafe { zeros.assume_init() }
 }
 
 /// Memory that this process may use: the machine's, or its control group's if that is less.

@@ -9,6 +9,8 @@ pub struct Region {
     pub host: u64,
     /// Counts allocations of the process, for messages.
     pub id: u64,
+    /// `.const` memory, which device code may not write.
+    pub is_constant: bool,
 }
 
 /// The live allocations, sorted by `start`; they don't overlap and there is a gap between any two.
@@ -24,6 +26,13 @@ impl Regions {
     pub fn find(&self, address: u64) -> Option<&Region> {
         let after = self.live.partition_point(|region| region.start <= address);
         self.live[..after].last().filter(|region| address < region.end)
+    }
+
+    /// Adds memory of the host, at its own address, for one launch.
+    pub fn add_host(&mut self, address: u64, bytes: u64) {
+        let at = self.live.partition_point(|it| it.start < address);
+        let (start, end, host) = (address, address + bytes, address);
+        self.live.insert(at, Region { start, end, host, id: 0, is_constant: false });
     }
 
     /// Says in words what `address` is nearest to: for messages.

@@ -108,6 +108,7 @@ fn structural(name: &str) -> Class {
         ("Redux", Class::Warp),
         ("ActiveMask", Class::Warp),
         ("Elect", Class::Warp),
+        ("MovMatrix", Class::Warp),
         ("Bar", Class::Barrier),
         ("Membar", Class::Barrier),
         ("Fence", Class::Barrier),
@@ -156,11 +157,13 @@ mod tests {
             (Op::BarRed, Class::Barrier),
             (Op::BarWarpSync, Class::Barrier),
             (Op::Bra, Class::Control),
+            (Op::Mma, Class::Mma),
+            (Op::LdMatrix, Class::SharedLoad),
+            (Op::MovMatrix, Class::Warp),
+            (Op::CpAsyncWait, Class::AsyncCopy),
             (Op::Nop, Class::Other),
         ] {
             assert_eq!(Class::of(op), class, "{op:?}");
         }
-        assert_eq!((structural("MmaBf16"), structural("LdMatrix")), (Class::Mma, Class::SharedLoad));
-        assert_eq!(structural("CpAsyncWait"), Class::AsyncCopy);
     }
 }

@@ -2,7 +2,10 @@
 //! writes, set atomically, so that each counts once with any number of threads.
 
 use super::access::SECTOR_BYTES;
-use crate::mem::region::{Region, Regions};
+use crate::mem::{
+    map::zeros,
+    region::{Region, Regions},
+};
 use std::sync::{
     OnceLock,
     atomic::{AtomicU64, Ordering},
@@ -72,21 +75,13 @@ impl Allocation {
     }
 }
 
-/// Pages of zeros come from the system as they are touched, so that a huge allocation costs what is used of it.
-#[allow(unsafe_code)]
-fn zeros(n: usize) -> Box<[AtomicU64]> {
-    let bits = Box::new_zeroed_slice(n);
-    // SAFETY: a zeroed AtomicU64 is one that holds 0.
-    unsafe { bits.assume_init() }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::thread;
 
     fn footprint() -> Footprint {
-        let region = |start: u64, end: u64| Region { start, end, host: 0, id: 0 };
+        let region = |start: u64, end: u64| Region { start, end, host: 0, id: 0, is_constant: false };
         // The second begins inside a sector, and the third follows it directly.
         let live = vec![region(0x1000, 0x9000), region(0xa010, 0xa100), region(0xa100, 0xa200)];
         Footprint::new(&Regions { live, freed: Vec::new() })

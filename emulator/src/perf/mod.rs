@@ -4,7 +4,8 @@
 //! [`Counts`] adds up, by instruction of the program, by source line and by kernel. How they are counted:
 //!
 //! - An instruction counts once a warp, and once for each lane that reaches it; a false guard does not take a lane away.
-//!   It is a PTX instruction less the moves that the lowering removes, not one of SASS.
+//!   It is a PTX instruction less the moves that the lowering removes, not one of SASS. Where some path may read a
+//!   register that it never wrote, `check` mode adds instructions that look, and they count too.
 //! - A *sector* is 32 bytes, the unit in which a GPU moves global memory. The ideal is the least number of sectors that
 //!   could hold the different bytes that one instruction of a warp asks for.
 //! - A *wavefront* is one pass through shared memory, see [`access::wavefronts`].

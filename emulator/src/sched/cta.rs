@@ -1,6 +1,10 @@
 //! One CTA: its warps take turns on one host thread, and meet at barriers.
 
-use super::{Shape, turns::Turns};
+use super::{
+    Shape,
+    barrier::{Barrier, N_BARRIERS, N_NAMED_BARRIERS},
+    turns::Turns,
+};
 use crate::{
     check::{fault::FaultKind, shared::SharedChecks},
     exec::{
@@ -13,13 +17,9 @@ use crate::{
     isa::Op,
     lower::{
         Kernel,
-        program::{Reduction, flag},
+        program::{Program, Reduction, flag},
     },
 };
-
-/// The barriers of a CTA (#parallel-synchronization-and-communication-instructions-bar).
-const N_NAMED_BARRIERS: usize = 16;
-const N_BARRIERS: usize = N_NAMED_BARRIERS + 1; // and the cluster's
 
 /// What a warp is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,19 +31,6 @@ enum Status {
         pc: u32,
     },
     Done,
-}
-
-/// A barrier that warps are arriving at.
-#[derive(Clone, Copy, Debug, Default)]
-struct Barrier {
-    n_arrived_warps: u32,
-    /// Which warps those are, a bit each.
-    arrived: u32,
-    /// The count that the first arrival gave.
-    n_threads: Option<u32>,
-    /// Of `bar.red`: threads whose predicate holds, and threads altogether.
-    n_true: u32,
-    n_votes: u32,
 }
 
 /// A CTA that runs or is suspended.
@@ -71,7 +58,7 @@ impl Cta {
     pub fn new(kernel: &Kernel, shape: &Shape, is_checked: bool) -> Cta {
         let n_warps = shape.block.iter().product::<u32>().div_ceil(32);
         let warps: Vec<Warp> = (0..n_warps).map(|it| Warp::new(&kernel.program, kernel.local_bytes, it)).collect();
-        let n_shared = kernel.static_shared_bytes + shape.dynamic_shared_bytes;
+        let n_shared = kernel.program.shared_bytes(kernel.static_shared_bytes + shape.dynamic_shared_bytes);
         let shared = vec![0; n_shared as usize];
         let unit_bytes = kernel.program.shared_unit_bytes();
         let checks = is_checked.then(|| Box::new(SharedChecks::new(n_warps, n_shared, unit_bytes)));
@@ -130,6 +117,7 @@ impl Cta {
                     Stop::Barrier(arrival) => self.arrive(context, warp, arrival),
                     Stop::Done => {
                         self.status[warp] = Status::Done;
+                        context.observe(Event::Exit);
                         // A thread that exits no longer counts for the barriers of the others.
                         (0..N_BARRIERS).for_each(|id| self.complete_if_all_arrived(context, id));
                         Ok(())
@@ -144,41 +132,30 @@ impl Cta {
                 return Progress::Done;
             }
             if !any_ran {
-                return self.deadlock();
+                return self.deadlock(context.program);
             }
         }
         Progress::Suspended
     }
 
     fn arrive(&mut self, context: &mut Context, warp: usize, arrival: Arrival) -> Result<(), (u32, Box<Trouble>)> {
-        let misuse = |note: String| {
-            let lane = self.warps[warp].mask.bits.trailing_zeros() as usize;
-            Err((arrival.pc, Trouble::because(FaultKind::BarrierMisuse, lane, note)))
-        };
-        let Arrival { pc, id, n_threads } = arrival;
+        let Arrival { pc, id, .. } = arrival;
         let inst = &context.program.code[pc as usize];
-        if id as usize >= N_NAMED_BARRIERS && inst.flags & flag::CLUSTER == 0 {
-            return misuse(format!("barrier {id}, but a CTA has barriers 0 to 15"));
-        }
-        if let Some(n) = n_threads.filter(|n| *n == 0 || !n.is_multiple_of(32)) {
-            return misuse(format!("{n} threads, but a barrier waits for a multiple of 32"));
-        }
+        let Warp { mask, live, .. } = self.warps[warp];
+        let lane = mask.bits.trailing_zeros() as usize & 31;
         let id = id as usize;
-        let barrier = self.barriers[id];
-        if barrier.n_arrived_warps > 0 && barrier.n_threads != n_threads {
-            let name = |n: Option<u32>| n.map_or("all".to_owned(), |n| n.to_string());
-            let (first, now) = (name(barrier.n_threads), name(n_threads));
-            return misuse(format!("{now} threads, but those at barrier {id} already wait for {first}"));
+        if id >= N_NAMED_BARRIERS && inst.flags & flag::CLUSTER == 0 {
+            let note = format!("barrier {id}, but a CTA has barriers 0 to 15");
+            return Err((pc, Trouble::because(FaultKind::BarrierMisuse, lane, note)));
         }
-        let live = self.warps[warp].live;
-        if inst.op == Op::BarRed {
+        let (n_warps, is_reduction) = (self.warps.len() as u32, inst.op == Op::BarRed);
+        let barrier = &mut self.barriers[id];
+        barrier.arrive(warp, n_warps, lane, &arrival, is_reduction).map_err(|trouble| (pc, trouble))?;
+        if is_reduction {
             let votes = self.warps[warp].registers.preds[usize::from(inst.s[2])] & live;
-            self.barriers[id].n_true += votes.count_ones();
-            self.barriers[id].n_votes += live.count_ones();
+            barrier.n_true += votes.count_ones();
+            barrier.n_votes += live.count_ones();
         }
-        self.barriers[id].n_arrived_warps += 1;
-        self.barriers[id].arrived |= 1 << warp;
-        self.barriers[id].n_threads = n_threads;
         if inst.op != Op::BarArrive {
             self.status[warp] = Status::Waiting { id, pc };
         }
@@ -189,10 +166,8 @@ impl Cta {
 
     /// Lets the warps at a barrier go on once the last has arrived.
     fn complete_if_all_arrived(&mut self, context: &mut Context, id: usize) {
-        let n_live = self.status.iter().filter(|it| **it != Status::Done).count() as u32;
         let barrier = self.barriers[id];
-        let n_needed = barrier.n_threads.map_or(n_live, |n| n / 32);
-        if barrier.n_arrived_warps == 0 || barrier.n_arrived_warps < n_needed {
+        if !barrier.is_complete(self.n_live()) {
             return;
         }
         self.barriers[id] = Barrier::default();
@@ -220,6 +195,11 @@ impl Cta {
         context.observe(Event::Complete { id, arrived: barrier.arrived, waiting });
     }
 
+    /// Warps that have not exited.
+    fn n_live(&self) -> u32 {
+        self.status.iter().filter(|it| **it != Status::Done).count() as u32
+    }
+
     /// The launch has run all it may, when this warp was to go on.
     fn step_limit(&self, warp: usize) -> Progress {
         let Warp { pc, mask, .. } = &self.warps[warp];
@@ -237,14 +217,26 @@ impl Cta {
     }
 
     /// Every warp waits at a barrier that will not complete.
-    fn deadlock(&self) -> Progress {
-        let mut waiting = self.status.iter().enumerate().filter_map(|(warp, status)| match status {
-            Status::Waiting { id, pc } => Some((warp as u32, *id, *pc)),
-            _ => None,
-        });
-        let (warp, _, pc) = waiting.next().expect("a CTA without ready warps that is not done has waiting ones");
-        let others: Vec<String> = waiting.map(|(warp, id, _)| format!("warp {warp} at barrier {id}")).collect();
-        let note = format!("it waits for threads that never arrive; also waiting: {}", others.join(", "));
-        Progress::Trouble(warp, pc, Trouble::because(FaultKind::Deadlock, 0, note))
+    fn deadlock(&self, program: &Program) -> Progress {
+        let mut first = None;
+        let mut waits = Vec::new();
+        for (warp, status) in self.status.iter().enumerate() {
+            let Status::Waiting { id, pc } = *status else { continue };
+            first = first.or(Some((warp, pc)));
+            let barrier = &self.barriers[id];
+            let (n_arrived, n_needed) = (barrier.arrived.count_ones(), barrier.n_needed(self.n_live()));
+            let site = &program.sites[pc as usize];
+            waits.push(format!(
+                "warp {warp} at barrier {id}, where {n_arrived} of {n_needed} warps have arrived, {site}"
+            ));
+        }
+        let (warp, pc) = first.expect("a CTA without ready warps that is not done has waiting ones");
+        let n_exited = self.status.len() - self.n_live() as usize;
+        if n_exited > 0 {
+            waits.push(format!("{n_exited} warps have exited"));
+        }
+        let lane = self.warps[warp].live.trailing_zeros() as usize & 31;
+        let note = format!("no warp can go on:\n    {}", waits.join("\n    "));
+        Progress::Trouble(warp as u32, pc, Trouble::because(FaultKind::Deadlock, lane, note))
     }
 }

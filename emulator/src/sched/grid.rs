@@ -162,6 +162,7 @@ impl Launch<'_> {
             n_sms: self.options.n_sms,
             dynamic_shared_bytes: self.shape.dynamic_shared_bytes,
             static_shared_bytes: self.kernel.static_shared_bytes,
+            grid_workspace: self.options.grid_workspace,
         }
     }
 
@@ -211,7 +212,7 @@ impl Launch<'_> {
             address,
             bytes,
             place: match space {
-                "global" => self.memory.describe(address),
+                "global" | "const" => self.memory.describe(address),
                 "shared" => format!("the CTA has {shared_bytes} bytes of shared memory"),
                 "local" => format!("a thread has {} bytes of local memory", self.kernel.local_bytes),
                 _ => format!("the kernel has {} bytes of parameters", self.kernel.param_bytes),

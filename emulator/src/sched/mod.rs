@@ -1,5 +1,6 @@
 //! Runs a grid: CTAs over threads.
 
+mod barrier;
 pub mod cta;
 pub mod grid;
 mod pool;
@@ -21,6 +22,8 @@ pub struct Options {
     /// Host threads that run CTAs.
     pub n_threads: usize,
     pub n_sms: u32,
+    /// The address of a cooperative launch's workspace; 0 for other launches.
+    pub grid_workspace: u64,
     /// Count memory accesses too.
     pub counts: bool,
     /// Look for races, uninitialised reads and the like: the launch runs on one thread. Needs `counts`.

@@ -46,7 +46,7 @@ correct! { "warp":
     };
     collatz: |gpu| {
         let n_steps = |&first: &u32| {
-            let next = |x: &u32| Some(if x % 2 == 0 { x / 2 } else { 3 * x + 1 });
+            let next = |x: &u32| Some(if x.is_multiple_of(2) { x / 2 } else { 3 * x + 1 });
             std::iter::successors(Some(first.max(1)), next).take_while(|it| *it > 1).count() as u32
         };
         let input = numbers(128, 100);

@@ -105,8 +105,8 @@ fn calls_that_no_graph_can_repeat_break_the_capture() {
     breaks(UNSUPPORTED, |_| unsafe { cuMemcpyDtoH_v2(host, word, 4) });
     breaks(UNSUPPORTED, |_| unsafe { cuMemsetD32_v2(word, 0, 1) });
     breaks(UNSUPPORTED, |_| unsafe { cuModuleLoadData(&mut NULL.clone(), c".version 8.0".as_ptr().cast()) });
-    breaks(NOT_SUPPORTED, |stream| unsafe { cuMemAllocAsync(&mut 0, 4, stream) });
-    breaks(NOT_SUPPORTED, |stream| unsafe { cuMemFreeAsync(word, stream) });
+    // The graph did not allocate it.
+    breaks(INVALID_VALUE, |stream| unsafe { cuMemFreeAsync(word, stream) });
     // What was refused did not happen.
     ok(unsafe { cuMemFree_v2(word) });
 }
@@ -122,9 +122,12 @@ fn events_from_before_the_capture_break_it() {
     ok(unsafe { cuStreamEndCapture(stream, &mut NULL.clone()) });
     ok(unsafe { cuEventRecord(event, other) });
     breaks(ISOLATION, |stream| unsafe { cuStreamWaitEvent(stream, event, 0) });
-    // External events are nodes that do not exist here.
-    breaks(NOT_SUPPORTED, |stream| unsafe { cuStreamWaitEvent(stream, event, 1) });
-    breaks(NOT_SUPPORTED, |stream| unsafe { cuEventRecordWithFlags(event, stream, 1) });
+    // External events are nodes.
+    begin(stream);
+    ok(unsafe { cuStreamWaitEvent(stream, event, 1) });
+    ok(unsafe { cuEventRecordWithFlags(event, stream, 1) });
+    let graph = handle(|out| unsafe { cuStreamEndCapture(stream, out) });
+    assert_eq!(made::<usize>(|n| unsafe { cuGraphGetNodes(graph, ptr::null_mut(), n) }), 2);
 }
 
 #[test]

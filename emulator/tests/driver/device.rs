@@ -41,7 +41,7 @@ fn attributes_are_those_of_an_h100() {
         (97, 227 << 10), // shared memory a block may ask for
         (95, 1),         // cooperative launches
         (115, 1),        // cuMemAllocAsync
-        (83, 0),         // managed memory
+        (83, 1),         // managed memory
     ];
     for (id, value) in expected {
         assert_eq!(attribute(id), value, "attribute {id}");

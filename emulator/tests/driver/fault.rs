@@ -181,10 +181,40 @@ fn barriers_against_their_rules() {
     for (barrier, said) in [
         ("bar.sync 0, 33;", "33 threads, but a barrier waits for a multiple of 32"),
         ("mov.u32 %r2, 16;\nbar.sync %r2;", "barrier 16, but a CTA has barriers 0 to 15"),
+        ("bar.sync 0, 96;", "96 threads, but the CTA has no more than 64"),
+        (
+            "setp.ge.u32 %p1, %r1, 32;\n@%p1 bra END;\nbar.arrive 1, 64;\nbar.sync 1, 64;\nEND:\nbar.sync 0;",
+            "warp 0 has arrived at barrier 1 before",
+        ),
+        (
+            "setp.lt.u32 %p1, %r1, 32;\n@%p1 bra END;\nbar.red.popc.u32 %r2, 1, %p1;\nEND:\nbar.sync 1;",
+            "at barrier 1, bar.red meets bar.sync",
+        ),
     ] {
         let _context = Context::new();
-        fails(LAUNCH_FAILED, barrier, (1, 64), 0, "bar.sync", &["barrier misuse", said]);
+        let culprit = if said.contains("meets") { "bar.red" } else { "bar.sync" };
+        fails(LAUNCH_FAILED, barrier, (1, 64), 0, culprit, &["barrier misuse", said]);
     }
+}
+
+#[test]
+fn lanes_that_wait_for_lanes_elsewhere() {
+    let _context = Context::new();
+    let body = "
+    setp.lt.u32 %p1, %r1, 16;
+    @!%p1 bra END;
+    .loc 1 31 7
+    vote.sync.ballot.b32 %r2, %p1, -1;
+END:
+    .loc 1 32 3
+    bar.warp.sync -1;";
+    let said = [
+        "lanes do not match the sync mask",
+        "thread (0, 0, 0)",
+        "lanes 0x0000ffff wait at wrong.cu:31:7",
+        "lanes 0xffff0000 wait at wrong.cu:32:3",
+    ];
+    fails(LAUNCH_FAILED, body, (1, 32), 0, "vote.sync", &said);
 }
 
 #[test]

@@ -1,5 +1,5 @@
 use crate::common::*;
-use cuda_emulator::driver::{copy::*, host_memory::*, memory::*, stream::*};
+use cuda_emulator::driver::{copy::*, host_memory::*, memory::*, pointer::*, stream::*};
 use std::{ffi::c_void, ptr};
 
 #[test]
@@ -41,6 +41,13 @@ fn wrong_sizes_and_pointers_are_errors() {
 
 #[test]
 fn asynchronous_memory_is_usable_at_once_and_freed_once() {
+    succeeds("memory::child_freed_once", &[]);
+}
+
+/// Alone in its process: another test could be given the address.
+#[test]
+#[ignore = "run by another test"]
+fn child_freed_once() {
     let _context = Context::new();
     let stream = non_blocking_stream();
     let address: u64 = made(|out| unsafe { cuMemAllocAsync(out, 64, stream) });

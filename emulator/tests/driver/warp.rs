@@ -78,6 +78,40 @@ fn votes_matches_and_reductions_see_their_members() {
 }
 
 #[test]
+fn tiles_of_a_warp_have_masks_of_their_own() {
+    let _context = Context::new();
+    // Each quarter is a tile, and all execute the same instructions; the lowest lane of each tile skips one.
+    let body = "and.b32 %r1, %me, 24;
+         shl.b32 %r1, 0xff, %r1;
+         shfl.sync.bfly.b32 %r2, %me, 7, 31, %r1;
+         and.b32 %r3, %me, 7;
+         setp.ne.u32 %p1, %r3, 0;
+         mov.u32 %r4, 0;
+         shl.b32 %r5, %r1, 1;
+         and.b32 %r5, %r5, %r1;
+         @%p1 redux.sync.add.u32 %r4, %r3, %r5;
+         mad.lo.u32 %r0, %r4, 1000, %r2;";
+    let expected = each(|lane| (lane ^ 7) + if lane % 8 == 0 { 0 } else { 28_000 });
+    assert_eq!(lanes(body), expected);
+}
+
+#[test]
+fn lanes_meet_at_warp_barriers_in_several_places() {
+    let _context = Context::new();
+    let body = "
+        setp.lt.u32 %p1, %me, 7;
+        @%p1 bra LOW;
+        bar.warp.sync -1;
+        mov.u32 %r0, 1;
+        bra END;
+    LOW:
+        bar.warp.sync -1;
+        mov.u32 %r0, 2;
+    END:";
+    assert_eq!(lanes(body), each(|lane| if lane < 7 { 2 } else { 1 }));
+}
+
+#[test]
 fn a_divergent_loop_meets_behind_it() {
     let _context = Context::new();
     // Lane n goes round n + 1 times; then all are there to exchange what they have.

@@ -1,5 +1,4 @@
 // cp.async whose data is used before it is there. in [n_stages, 64, 4], 64 threads, 16 bytes each.
-#include <cuda_pipeline_primitives.h>
 
 struct Tile {
     int4 vectors[64];

@@ -1,13 +1,16 @@
 // Barriers that some threads miss, or that are used against their rules, and waits that never end.
 
-// 64 threads
+// 64 threads: the odd ones wait here, the even ones at the next barrier.
 extern "C" __global__ void barrier_in_a_branch(int* out) {
     int i = threadIdx.x;
-    if (i % 2) __syncthreads();  // FAULT
     out[i] = i;
+    if (i % 2) __syncthreads();  // FAULT
+    out[i] += 5;
+    __syncthreads();  // FAULT
+    out[i] += out[i ^ 1];
 }
 
-// 32 threads: odd lanes go round once more.
+// 32 threads: odd lanes go round once more, the even ones wait behind the loop.
 extern "C" __global__ void barrier_in_a_divergent_loop(int* out) {
     int i = threadIdx.x, sum = 0;
     for (int k = 0; k < 4 + i % 2; k++) {
@@ -15,6 +18,8 @@ extern "C" __global__ void barrier_in_a_divergent_loop(int* out) {
         __syncthreads();  // FAULT
     }
     out[32 + i] = sum;
+    __syncthreads();  // FAULT
+    out[64 + i] = out[63 - i];
 }
 
 // 64 threads: the halves of warp 0 wait at different places.

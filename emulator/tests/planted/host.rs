@@ -59,7 +59,8 @@ fn wrong_parameter_bytes() {
     refused("wrong_parameter_bytes", |gpu, out| {
         let mut params = [out, 64];
         let mut n_bytes = 16_usize;
-        let (buffer_pointer, buffer_size, end) = (1 as *mut c_void, 2 as *mut c_void, ptr::null_mut());
+        let (buffer_pointer, buffer_size, end) =
+            (ptr::without_provenance_mut::<c_void>(1), ptr::without_provenance_mut::<c_void>(2), ptr::null_mut());
         let mut extra =
             [buffer_pointer, params.as_mut_ptr().cast(), buffer_size, ptr::from_mut(&mut n_bytes).cast(), end];
         let (function, null) = (gpu.function("stores_its_index"), ptr::null_mut());

@@ -85,7 +85,7 @@ static __device__ __noinline__ int third(const int* words, int i) {
 
 // words [3 * n - 3]: the last thread reads behind it, in a function.
 extern "C" __global__ void read_in_a_function(const int* words, int* out) {
-    out[threadIdx.x] = third(words, threadIdx.x) + 1;  // CALL
+    out[threadIdx.x] = third(words, threadIdx.x) + 1;
 }
 
 static __device__ __forceinline__ int quarter(const int* words, int i) {
@@ -94,6 +94,21 @@ static __device__ __forceinline__ int quarter(const int* words, int i) {
 
 extern "C" __global__ void read_in_an_inlined_function(const int* words, int* out) {
     out[threadIdx.x] = quarter(words, threadIdx.x) + 1;
+}
+
+static __device__ __noinline__ int sum(const int* words, int n) {
+    int total = 0;
+    for (int k = 0; k < n; k++) total += words[k];  // FAULT
+    return total;
+}
+
+// 32 threads: a function gets shared memory by a generic pointer, and thread 31 says one word too many.
+extern "C" __global__ void shared_past_the_end_by_a_pointer(int* out) {
+    __shared__ int tile[64];
+    int i = threadIdx.x;
+    tile[i] = tile[i + 32] = i;
+    __syncthreads();
+    out[i] = sum(tile + 2 * i, i == 31 ? 3 : 2);
 }
 
 extern "C" __global__ void misaligned_vector_of_four(const float* in, float* out) {
@@ -153,6 +168,20 @@ extern "C" __global__ void uninitialised_global_tail(int* scratch, int* out, int
 extern "C" __global__ void uninitialised_global_bytes(const int* in, int* out) {
     int i = threadIdx.x;
     out[i] = in[i];  // FAULT
+}
+
+// counter [1] as allocated
+extern "C" __global__ void uninitialised_counter(int* counter) {
+    atomicAdd(counter, 1);  // FAULT
+}
+
+// 32 threads: nobody clears the bins.
+extern "C" __global__ void uninitialised_bins(const int* values, int* out) {
+    __shared__ int bins[32];
+    int i = threadIdx.x;
+    atomicAdd(&bins[values[i]], 1);  // FAULT
+    __syncthreads();
+    out[i] = bins[values[i]];
 }
 
 extern "C" __global__ void uninitialised_shared(int* out) {

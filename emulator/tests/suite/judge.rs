@@ -2,6 +2,7 @@
 
 use crate::suite::*;
 use cuda_emulator::driver::memory::*;
+use std::fs;
 
 /// What is reported, and the `CUresult` that comes with it.
 #[derive(Clone, Copy)]
@@ -81,12 +82,12 @@ pub struct Case {
     kinds: Vec<Kind>,
     places: Vec<[u32; 2]>,
     said: Vec<&'static [&'static str]>,
-    step_limit: &'static str,
+    step_limit: Option<&'static str>,
 }
 
 pub fn case(file: &'static str, shape: Shape, arguments: impl Into<Vec<Arg>>, kind: Kind) -> Case {
     let (kinds, places, said) = (vec![kind], Vec::new(), Vec::new());
-    Case { file, shape, arguments: arguments.into(), kinds, places, said, step_limit: "1000000" }
+    Case { file, shape, arguments: arguments.into(), kinds, places, said, step_limit: None }
 }
 
 impl Case {
@@ -109,7 +110,7 @@ impl Case {
     }
 
     pub fn step_limit(self, n_instructions: &'static str) -> Self {
-        Self { step_limit: n_instructions, ..self }
+        Self { step_limit: Some(n_instructions), ..self }
     }
 
     /// Launches `kernel` in a process of its own and holds the report against the markers.
@@ -117,7 +118,9 @@ impl Case {
         if is_child() {
             return self.fail(kernel);
         }
-        let output = alone(kernel, &[("MODE", "check"), ("STEP_LIMIT", self.step_limit)]);
+        let limit = self.step_limit.map(|n_instructions| ("STEP_LIMIT", n_instructions));
+        let variables: Vec<_> = [("MODE", "check")].into_iter().chain(limit).collect();
+        let output = alone(kernel, &variables);
         let text = text(&output);
         assert!(output.status.success(), "the process failed: {text}");
         Report::only(&text).is_as_expected(&self, kernel, &text);
@@ -152,6 +155,19 @@ impl Case {
         assert_eq!(gpu.finish(), code, "a fault is sticky");
         assert_eq!(unsafe { cuMemAlloc_v2(&mut 0, 4) }, code, "a fault is sticky");
     }
+}
+
+/// The names of the kernels in `planted/*.cu`, sorted.
+pub fn kernels() -> Vec<String> {
+    const HEAD: &str = "extern \"C\" __global__ void ";
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/planted");
+    let files = fs::read_dir(folder).expect("it is there").map(|it| it.expect("it can be read").path());
+    let sources = files.filter(|it| it.extension().is_some_and(|it| it == "cu"));
+    let text: String = sources.map(|it| fs::read_to_string(it).expect("it can be read")).collect();
+    let names = text.lines().filter_map(|line| line.strip_prefix(HEAD)?.split_once('('));
+    let mut names: Vec<_> = names.map(|it| it.0.to_owned()).collect();
+    names.sort_unstable();
+    names
 }
 
 /// The report of a fault, split where its other side begins.
@@ -231,9 +247,9 @@ impl Marked {
         let is_end = |line: &&str| *line == "}";
         let start =
             lines.iter().position(|it| it.starts_with("extern") && it.contains(&head)).expect("the kernel is there");
-        let end = start + lines[start..].iter().position(|it| is_end(it)).expect("the kernel ends");
+        let end = start + lines[start..].iter().position(is_end).expect("the kernel ends");
         let before = lines[..start].iter().rposition(|it| it.starts_with("extern"));
-        let first = before.map_or(0, |at| at + lines[at..].iter().position(|it| is_end(it)).expect("that kernel ends"));
+        let first = before.map_or(0, |at| at + lines[at..].iter().position(is_end).expect("that kernel ends"));
         let with = |marker| (first..=end).filter(|&at| lines[at].contains(marker)).map(|at| at + 1).collect();
         let marked = Self { fault: with("// FAULT"), other: with("// OTHER") };
         assert!(!marked.fault.is_empty(), "{kernel} has no marker");

@@ -144,7 +144,7 @@ impl Order {
                 self.ctas[runner.cta] = Some(Box::new(Cta::new(self.n_warps, now)));
             }
             // A warp counts as one thread.
-            Event::WarpSync { .. } => {}
+            Event::WarpSync { .. } | Event::Exit => {}
             Event::Fence { .. } if is_narrow => self.fence_narrowly(runner),
             Event::Fence { .. } => self.fence(runner, now),
             Event::Arrive { id } => self.arrive(runner, id, now),

@@ -1,7 +1,7 @@
 //! The entry points of stream capture.
 
 use super::{
-    edges::{EdgeData, check_plain},
+    edges::{EdgeData, are_plain},
     model::NodeId,
 };
 use crate::driver::{
@@ -148,18 +148,8 @@ pub unsafe extern "C" fn cuStreamUpdateCaptureDependencies(
     n: usize,
     flags: c_uint,
 ) -> u32 {
-    const ADD: c_uint = 0;
-    const SET: c_uint = 1;
-    entry(|| {
-        let driver = driver()?;
-        let stream = driver.stream(stream)?;
-        if !matches!(flags, ADD | SET) || (n > 0 && nodes.is_null()) {
-            return Err(Error::INVALID_VALUE);
-        }
-        // SAFETY: the caller promises `n` of them.
-        let nodes: Vec<NodeId> = (0..n).map(|i| unsafe { *nodes.add(i) }).collect();
-        driver.captures().update(&stream, &nodes, flags == SET)
-    })
+    // SAFETY: the caller's promise.
+    unsafe { cuStreamUpdateCaptureDependencies_v2(stream, nodes, ptr::null(), n, flags) }
 }
 
 /// # Safety
@@ -172,11 +162,20 @@ pub unsafe extern "C" fn cuStreamUpdateCaptureDependencies_v2(
     n: usize,
     flags: c_uint,
 ) -> u32 {
+    const ADD: c_uint = 0;
+    const SET: c_uint = 1;
     entry(|| {
-        // SAFETY: the caller's promise.
-        unsafe { check_plain(edges, n) }?;
-        // SAFETY: the caller's promise.
-        let code = unsafe { cuStreamUpdateCaptureDependencies(stream, nodes, n, flags) };
-        if code == 0 { Ok(()) } else { Err(Error(code)) }
+        let driver = driver()?;
+        let stream = driver.stream(stream)?;
+        if !matches!(flags, ADD | SET) || (n > 0 && nodes.is_null()) {
+            return Err(Error::INVALID_VALUE);
+        }
+        // SAFETY: the caller promises `n` of them.
+        let (is_plain, nodes) =
+            unsafe { (are_plain(edges, n), (0..n).map(|i| *nodes.add(i)).collect::<Vec<NodeId>>()) };
+        if !is_plain {
+            return Err(Error::NOT_SUPPORTED);
+        }
+        driver.captures().update(&stream, &nodes, flags == SET)
     })
 }

@@ -178,14 +178,21 @@ pub(super) unsafe fn indices(graph: Handle, nodes: *const NodeId, n: usize) -> R
 }
 
 /// # Errors
-/// When an edge is not a plain one.
+/// When the graph is none, of whose edges nothing is to be read then, or an edge is not a plain one.
 ///
 /// # Safety
 /// `edges` is null or valid for reads of `n` of them.
-pub(super) unsafe fn check_plain(edges: *const EdgeData, n: usize) -> Result {
+pub(super) unsafe fn check_plain(graph: Handle, edges: *const EdgeData, n: usize) -> Result {
+    driver()?.objects().graph(graph)?;
+    // SAFETY: the caller's promise.
+    if unsafe { are_plain(edges, n) } { Ok(()) } else { Err(Error::NOT_SUPPORTED) }
+}
+
+/// # Safety
+/// `edges` is null or valid for reads of `n` of them.
+pub(super) unsafe fn are_plain(edges: *const EdgeData, n: usize) -> bool {
     // SAFETY: the caller promises `n` of them.
-    let is_plain = edges.is_null() || (0..n).all(|i| unsafe { *edges.add(i) } == [0; 8]);
-    if is_plain { Ok(()) } else { Err(Error::NOT_SUPPORTED) }
+    edges.is_null() || (0..n).all(|i| unsafe { *edges.add(i) } == [0; 8])
 }
 
 /// Changes the edges between two arrays of nodes with `change`.
@@ -241,7 +248,7 @@ pub unsafe extern "C" fn cuGraphAddDependencies_v2(
     entry(|| {
         // SAFETY: the caller's promise.
         unsafe {
-            check_plain(edges, n)?;
+            check_plain(graph, edges, n)?;
             change(graph, from, to, n, BTreeSet::insert)
         }
     })
@@ -273,7 +280,7 @@ pub unsafe extern "C" fn cuGraphRemoveDependencies_v2(
     entry(|| {
         // SAFETY: the caller's promise.
         unsafe {
-            check_plain(edges, n)?;
+            check_plain(graph, edges, n)?;
             change(graph, from, to, n, |after, from| after.remove(&from))
         }
     })

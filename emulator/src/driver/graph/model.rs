@@ -63,7 +63,7 @@ impl Body {
             Work::Record(_) => 7,
             Work::Allocate(_) => 10,
             Work::FreeInGraph(_) => 11,
-            Work::Stamp { .. } | Work::Free(_) => unreachable!("it is not captured"),
+            Work::Stamp { .. } | Work::Callback { .. } | Work::Free(_) => unreachable!("it is not captured"),
         }
     }
 

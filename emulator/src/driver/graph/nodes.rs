@@ -195,7 +195,7 @@ pub unsafe extern "C" fn cuGraphAddNode_v2(
     params: *mut NodeParams,
 ) -> u32 {
     // SAFETY: the caller's promise.
-    match unsafe { check_plain(edges, n_after) } {
+    match unsafe { check_plain(graph, edges, n_after) } {
         // SAFETY: the caller's promise.
         Ok(()) => unsafe { cuGraphAddNode(out, graph, after, n_after, params) },
         Err(Error(code)) => code,

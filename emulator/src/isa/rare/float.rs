@@ -29,13 +29,13 @@ macro_rules! rare_float { ($with:ident { $($table:tt)* }) => { crate::isa::rare:
     TestpInfiniteF32 bool = (a: f32)                      "testp.infinite.f32"               a.is_infinite();
     TestpNumberF32  bool = (a: f32)                       "testp.number.f32"                 !a.is_nan();
     TestpNanF32     bool = (a: f32)                       "testp.notanumber.f32"             a.is_nan();
-    TestpNormalF32  bool = (a: f32)                       "testp.normal.f32"                 a.is_normal();
+    TestpNormalF32  bool = (a: f32)                       "testp.normal.f32"                 a.is_normal() | (a == 0.0);
     TestpSubnormalF32 bool = (a: f32)                     "testp.subnormal.f32"              a.is_subnormal();
     TestpFiniteF64  bool = (a: f64)                       "testp.finite.f64"                 a.is_finite();
     TestpInfiniteF64 bool = (a: f64)                      "testp.infinite.f64"               a.is_infinite();
     TestpNumberF64  bool = (a: f64)                       "testp.number.f64"                 !a.is_nan();
     TestpNanF64     bool = (a: f64)                       "testp.notanumber.f64"             a.is_nan();
-    TestpNormalF64  bool = (a: f64)                       "testp.normal.f64"                 a.is_normal();
+    TestpNormalF64  bool = (a: f64)                       "testp.normal.f64"                 a.is_normal() | (a == 0.0);
     TestpSubnormalF64 bool = (a: f64)                     "testp.subnormal.f64"              a.is_subnormal();
     // 16-bit floats and pairs of them
     AddWithF16      F16 = (a: F16, b: F16; with)          "add{,.rn}{.ftz,.sat,.ftz.sat}.f16" with.half_add(a, b);
@@ -64,8 +64,8 @@ macro_rules! rare_float { ($with:ident { $($table:tt)* }) => { crate::isa::rare:
     MinWithBf16x2   u32 = (a: u32, b: u32; with)          "min{.NaN,.xorsign.abs,.NaN.xorsign.abs}.bf16x2" half::both2(a, b, |a: Bf16, b: Bf16| with.half_min(a, b));
     MaxWithBf16     Bf16 = (a: Bf16, b: Bf16; with)       "max{.NaN,.xorsign.abs,.NaN.xorsign.abs}.bf16" with.half_max(a, b);
     MaxWithBf16x2   u32 = (a: u32, b: u32; with)          "max{.NaN,.xorsign.abs,.NaN.xorsign.abs}.bf16x2" half::both2(a, b, |a: Bf16, b: Bf16| with.half_max(a, b));
-    Ex2Bf16         Bf16 = (a: Bf16; with)                "ex2.approx.ftz.bf16"              Bf16::round(fp::exp2(with.half_input(a)));
-    Ex2Bf16x2       u32 = (a: u32; with)                  "ex2.approx.ftz.bf16x2"            half::both(a, |a: Bf16| Bf16::round(fp::exp2(with.half_input(a))));
+    Ex2Bf16         Bf16 = (a: Bf16; with)                "ex2.approx.ftz.bf16"              Bf16::round(fp::ftz(fp::exp2(with.half_input(a))));
+    Ex2Bf16x2       u32 = (a: u32; with)                  "ex2.approx.ftz.bf16x2"            half::both(a, |a: Bf16| Bf16::round(fp::ftz(fp::exp2(with.half_input(a)))));
     TanhBf16        Bf16 = (a: Bf16; with)                "tanh.approx.bf16"                 Bf16::round(f64::from(a.wide()).tanh() as f32);
     TanhBf16x2      u32 = (a: u32; with)                  "tanh.approx.bf16x2"               half::both(a, |a: Bf16| Bf16::round(f64::from(a.wide()).tanh() as f32));
     // comparisons

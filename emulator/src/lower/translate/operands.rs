@@ -137,6 +137,7 @@ fn fixed(name: &str) -> Option<i64> {
         "%cluster_nctaid.x" | "%cluster_nctaid.y" | "%cluster_nctaid.z" | "%cluster_nctarank" => Some(1),
         "%cluster_ctaid.x" | "%cluster_ctaid.y" | "%cluster_ctaid.z" | "%cluster_ctarank" => Some(0),
         "%is_explicit_cluster" | "%current_graph_exec" => Some(0),
+        "%envreg1" | "%envreg2" => None,
         _ if name.starts_with("%envreg") || name.starts_with("%pm") => Some(0),
         _ => None,
     }
@@ -156,6 +157,9 @@ fn special(name: &str) -> Option<Special> {
     }
     Some(match name {
         "%laneid" => Special::LaneId,
+        // What cooperative_groups reads to find the barrier of its grid.
+        "%envreg1" => Special::WorkspaceHigh,
+        "%envreg2" => Special::WorkspaceLow,
         "%warpid" => Special::WarpId,
         "%nwarpid" => Special::WarpCount,
         "%smid" => Special::SmId,
@@ -166,6 +170,10 @@ fn special(name: &str) -> Option<Special> {
         "%lanemask_le" => Special::LaneMaskLe,
         "%lanemask_gt" => Special::LaneMaskGt,
         "%lanemask_ge" => Special::LaneMaskGe,
+        "%reserved_smem_offset_begin" | "%reserved_smem_offset_0" | "%reserved_smem_offset_1" => {
+            Special::ReservedSharedStart
+        }
+        "%reserved_smem_offset_end" | "%reserved_smem_offset_cap" => Special::ReservedSharedEnd,
         "%dynamic_smem_size" => Special::DynamicSharedBytes,
         "%total_smem_size" | "%aggr_smem_size" => Special::TotalSharedBytes,
         _ => return None,

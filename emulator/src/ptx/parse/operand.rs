@@ -153,6 +153,7 @@ impl<'t> Parser<'t> {
         if SCALAR_REGISTERS.contains(&name.text)
             || is_numbered(name.text, "%envreg", 32)
             || is_numbered(name.text, "%pm", 8)
+            || name.text.starts_with("%reserved_smem_offset_")
         {
             return Ok(Operand::Special(name.text.to_owned()));
         }

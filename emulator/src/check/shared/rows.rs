@@ -1,0 +1,75 @@
+//! Loops over the state of a run of units, a row that a whole warp accesses: they compile to vector code, so the common
+//! access, to memory whose accesses so far are all ordered, costs a few instructions.
+
+use crate::check::clocks::Stamp;
+
+/// Whether all stamps are in `first..=last`.
+#[inline(always)]
+pub fn all_in(stamps: &[u32], first: Stamp, last: Stamp) -> bool {
+    let (mut least, mut most) = (u32::MAX, 0);
+    for &stamp in stamps {
+        least = least.min(stamp);
+        most = most.max(stamp);
+    }
+    least >= first.0 && most <= last.0
+}
+
+/// Whether all stamps are `last` or earlier.
+#[inline(always)]
+pub fn all_until(stamps: &[u32], last: Stamp) -> bool {
+    all_in(stamps, Stamp(0), last)
+}
+
+/// Writes the stamp of the lane that accesses each unit: `stamp` is lane 0's, and a lane accesses `1 << shift` units.
+#[inline(always)]
+pub fn note_writer(writer: &mut [u32], stamp: Stamp, shift: u32) {
+    for (unit, writer) in (0u32..).zip(writer) {
+        *writer = stamp.0 + (unit >> shift);
+    }
+}
+
+/// A unit has two readers: the thread that read it first since the last time that all was ordered, and the one that read
+/// it last of the others.
+#[inline(always)]
+pub fn note_readers(first: &mut [u32], last: &mut [u32], stamp: Stamp, shift: u32, floor: Stamp) {
+    for (unit, (first, last)) in (0u32..).zip(first.iter_mut().zip(last)) {
+        let now = stamp.0 + (unit >> shift);
+        // All ones if it was another thread that read it first: a mask, so that the loop has no branch.
+        let other = 0u32.wrapping_sub(u32::from((*first > floor.0) & (Stamp(*first ^ now).thread() != 0)));
+        *last = now & other | *last & !other;
+        *first = *first & other | now & !other;
+    }
+}
+
+/// A run of units that lanes access, one lane behind the other.
+#[derive(Clone, Copy)]
+pub struct Row {
+    /// Of the first lane; the next lane's is one larger.
+    pub stamp: Stamp,
+    /// log2 of the units that each lane accesses.
+    pub shift: u32,
+    /// Stamps of this CTA begin here.
+    pub begin: Stamp,
+    /// Stamps up to here are ordered before everything to come.
+    pub floor: Stamp,
+}
+
+/// Notes a read of initialised units that no unordered write touched; false, and nothing noted, if there are others.
+#[inline(never)]
+pub fn read(row: Row, writer: &[u32], first: &mut [u32], last: &mut [u32]) -> bool {
+    let is_clean = row.begin <= row.floor && all_in(writer, row.begin, row.floor);
+    if is_clean {
+        note_readers(first, last, row.stamp, row.shift, row.floor);
+    }
+    is_clean
+}
+
+/// Notes a write of units that no unordered access touched; false, and nothing noted, if there are others.
+#[inline(never)]
+pub fn write(row: Row, writer: &mut [u32], first: &[u32], last: &[u32]) -> bool {
+    let is_clean = all_until(writer, row.floor) && all_until(first, row.floor) && all_until(last, row.floor);
+    if is_clean {
+        note_writer(writer, row.stamp, row.shift);
+    }
+    is_clean
+}
