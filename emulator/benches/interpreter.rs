@@ -92,6 +92,8 @@ impl Launch {
             let address = memory.allocate(bytes as u64, 0).expect("there is memory");
             let host = memory.host(address, bytes as u64).expect("it was just allocated");
             unsafe { ptr::copy_nonoverlapping(buffer.as_ptr().cast(), host as *mut u8, bytes) };
+            let shadow = memory.shadow().expect("it was asked for");
+            shadow.set(shadow.range(address, bytes as u64).expect("device memory has a shadow"));
             params.extend(address.to_le_bytes());
         }
         words.iter().for_each(|word| params.extend(word.to_le_bytes()));

@@ -240,3 +240,6 @@ fn uninitialised(run: &Run, missing: u64) -> Box<Trouble> {
     trouble.note = format!("byte {k} of them was never written since the memory was allocated");
     trouble
 }
+
+#[cfg(test)]
+mod tests;

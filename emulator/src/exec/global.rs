@@ -107,7 +107,11 @@ enum Pattern {
 /// Finds the pattern of addresses that are `stride` bytes apart when they are neighbours.
 #[inline(always)]
 fn pattern(addresses: &[u64; 32], stride: u64) -> Pattern {
-    let off_line = (0..32).fold(0, |off, lane| off | addresses[lane] ^ addresses[0].wrapping_add(stride * lane as u64));
+    // Loops, not folds: those are functions of their own, which would be compiled without the engine's CPU features.
+    let mut off_line = 0;
+    for lane in 0..32 {
+        off_line |= addresses[lane] ^ addresses[0].wrapping_add(stride * lane as u64);
+    }
     if off_line == 0 {
         return Pattern::Contiguous;
     }

@@ -6,10 +6,13 @@ use super::{
     async_copy, atomic, control,
     engine::{self, Engine},
     generic,
+    global::by_shape,
     lane::Lane,
     local, matrix,
     observe::{At, Event},
-    rendezvous, shared, system_call,
+    rendezvous,
+    shared::{self, load_same},
+    system_call,
     trouble::{Outcome, Trouble},
     warp::Warp,
     warp_ops,
@@ -264,8 +267,11 @@ fn flow(context: &mut Context, engine: &Engine, warp: &mut Warp, inst: &Inst, al
 
 /// A kernel parameter: the same for all lanes, unless the address has a register in it.
 fn load_param(context: &mut Context, warp: &mut Warp, inst: &Inst) -> Outcome {
-    let addresses =
-        if inst.flags & flag::INDEXED != 0 { local::addresses(&warp.registers, inst) } else { [inst.imm as u32; 32] };
+    let is_fixed = inst.flags & flag::INDEXED == 0;
+    if is_fixed && by_shape!(load_same, inst, (&context.params, &mut warp.registers, &warp.mask, inst)) {
+        return Ok(());
+    }
+    let addresses = if is_fixed { [inst.imm as u32; 32] } else { local::addresses(&warp.registers, inst) };
     let outcome =
         context.with_params(|context| shared::load(context, &mut warp.registers, &warp.mask, inst, &addresses));
     outcome.map_err(|mut trouble| {

@@ -153,6 +153,18 @@ fn load_together<E: Bytes, const N: usize>(
     Ok(true)
 }
 
+/// All lanes that take part, from the instruction's own offset; false if that is not inside or not aligned.
+pub fn load_same<E: Bytes, const N: usize>(bytes: &[u8], registers: &mut Registers, mask: &Mask, inst: &Inst) -> bool {
+    let (width, at) = (size_of::<E>(), inst.imm as u32 as usize);
+    let size = width * N;
+    let Some(bytes) = bytes.get(at..at + size).filter(|_| at.is_multiple_of(size)) else { return false };
+    for (k, &slot) in inst.d[..N].iter().enumerate() {
+        let value = E::from_slice(&bytes[k * width..][..width]).widen();
+        E::Register::write(registers, slot, E::Register::collect(|_| value), mask);
+    }
+    true
+}
+
 /// All lanes, to neighbouring places; false if that is not how it is.
 #[inline(always)]
 fn store_together<E: Bytes, const N: usize>(

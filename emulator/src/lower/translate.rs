@@ -82,8 +82,11 @@ impl<'a> Translator<'a> {
         }
         starts.push(self.draft.ops.len());
         // Falling off the end of a body is a `ret`.
-        self.template = None;
-        self.emit(Op::Ret, [], []);
+        let falls_off = self.draft.ops.last().is_none_or(|last| !last.is_end());
+        if falls_off || function.labels.contains(&function.body.len()) {
+            self.template = None;
+            self.emit(Op::Ret, [], []);
+        }
         for op in &mut self.draft.ops {
             if let Target::Op(label) = &mut op.target {
                 *label = starts[function.labels[*label]];

@@ -91,6 +91,7 @@ fn the_primary_context_lives_while_it_is_retained() {
     assert_eq!((retain(), state()), (context, 1));
     ok(unsafe { cuCtxSetCurrent(context) });
     let address = device_memory(100);
+    ok(unsafe { cuMemsetD8_v2(address, 0, 100) });
     ok(unsafe { cuDevicePrimaryCtxRelease_v2(0) });
     assert_eq!(read(address, NULL), 0);
     ok(unsafe { cuDevicePrimaryCtxRelease_v2(0) });

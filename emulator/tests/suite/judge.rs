@@ -37,7 +37,7 @@ pub const DEADLOCK: Kind = kind("deadlock", 702);
 pub const STEP_LIMIT: Kind = kind("step limit reached", 702);
 pub const TRAP: Kind = kind("trap", 719);
 pub const ASSERTION: Kind = kind("assertion failed", 710);
-pub const READ_ONLY: Kind = kind("write to read-only memory", 719);
+pub const READ_ONLY: Kind = kind("write to read-only memory", 700);
 
 /// The order of the two sides of a race that a schedule can give.
 pub const READ_AND_WRITE: &[&str] = &["read after write", "write after read"];

@@ -1,7 +1,7 @@
 //! Which accesses come before which: the PTX memory model's causality order (#memory-consistency-model), warp by warp.
 //!
 //! A warp counts as one thread. Inside a CTA barriers order; between CTAs a *release pattern* on a location (a fence, then
-//! a strong write) that an *acquire pattern* observes (a strong read, then a fence). `st.release`, `ld.acquire` and the
+//! a strong write) that an *acquire pattern* observes (a strong read, then a fence or a barrier). `st.release`, `ld.acquire` and the
 //! like are both halves in one. What a barrier brought together is released together, and what one thread acquired
 //! belongs, after a barrier, to all (cumulativity), so thread 0 may signal for its CTA. Accesses run one after the other,
 //! so what a read observes is what was written last.
@@ -172,7 +172,12 @@ impl Order {
 
     fn complete(&mut self, cta: usize, id: usize, waiting: u32) {
         let cta = self.cta(cta);
-        let Some(gathered) = cta.gathered.get_mut(id).and_then(Option::take) else { return };
+        let Some(mut gathered) = cta.gathered.get_mut(id).and_then(Option::take) else { return };
+        // The model asks for a fence after the strong read. NVIDIA's own reduction has none, only this barrier, which is
+        // enough on every card: what is read behind it was in no cache yet.
+        if let Some(observed) = gathered.observed.take() {
+            join(&mut gathered.ordered, &observed);
+        }
         for (_, warp) in cta.warps.iter_mut().enumerate().filter(|(warp, _)| waiting >> warp & 1 == 1) {
             warp.knows = gathered.clone();
         }
