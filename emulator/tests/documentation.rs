@@ -52,6 +52,29 @@ fn the_table_is_that_of_the_emulator() {
     }
 }
 
+/// Read back, the rows give the texts of the emulator's table, each once.
+#[test]
+fn the_rows_stand_for_the_forms_and_for_no_others() {
+    let cell_of = |cell: &str| -> Vec<String> {
+        let patterns = cell.trim().split(", ").map(|it| it.trim_matches('`'));
+        patterns.flat_map(|it| alternatives(if it == "none" { "" } else { it })).collect()
+    };
+    let mut shown = Vec::new();
+    for row in made_table().lines().filter(|it| it.starts_with("| `")) {
+        let [_, names, modifiers, types, _] = row.split('|').collect::<Vec<_>>()[..] else { panic!("{row}") };
+        for name in names.split_whitespace().map(|it| it.trim_matches('`')) {
+            for modifier in cell_of(modifiers) {
+                shown.extend(cell_of(types).iter().map(|types| format!("{name}{modifier}{types}")));
+            }
+        }
+    }
+    let mut texts: Vec<String> = FORMS.iter().flat_map(|it| it.texts).flat_map(|it| alternatives(it)).collect();
+    texts.retain(|it| !it.is_empty());
+    texts.sort_unstable();
+    shown.sort_unstable();
+    assert_eq!(shown, texts);
+}
+
 #[test]
 fn every_example_loads() {
     let examples = examples("```ptx\n");
