@@ -6,7 +6,7 @@
 //! value are reported too, as the PTX ISA's memory model has it (#causality-order); strong accesses and atomics don't
 //! race with each other.
 
-mod rows;
+pub mod rows;
 #[cfg(test)]
 mod tests;
 
@@ -15,6 +15,7 @@ use super::{
     fault::FaultKind,
 };
 use crate::exec::{
+    engine::Engine,
     observe::{At, Event, Kind, Places, Touch},
     trouble::{Other, Outcome, Trouble},
 };
@@ -104,7 +105,11 @@ impl SharedChecks {
     fn touch_run(&mut self, run: Row, kind: Kind, units: Range<usize>) -> bool {
         let writer = &mut self.writer[units.clone()];
         let (first, last) = (&mut self.first_reader[units.clone()], &mut self.last_reader[units]);
-        if kind == Kind::Store { rows::write(run, writer, first, last) } else { rows::read(run, writer, first, last) }
+        let engine = Engine::best();
+        match kind {
+            Kind::Store => engine.note_write(run, writer, first, last),
+            _ => engine.note_read(run, writer, first, last),
+        }
     }
 
     #[inline(never)]

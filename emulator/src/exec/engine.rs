@@ -20,6 +20,7 @@ use super::{
     warp_ops,
 };
 use crate::{
+    check::shared::rows::{self, Row},
     isa::{self, FORMS, modifiers::Modifiers},
     lower::program::Inst,
 };
@@ -37,6 +38,18 @@ pub type Arithmetic = unsafe fn(&mut Registers, &Inst, &Mask);
 /// As for [`Arithmetic`].
 pub type Memory = unsafe fn(&mut Context, &mut Warp, &Inst) -> Outcome;
 
+/// [`rows::read`].
+///
+/// # Safety
+/// As for [`Arithmetic`].
+type NoteRead = unsafe fn(Row, &[u32], &mut [u32], &mut [u32]) -> bool;
+
+/// [`rows::write`].
+///
+/// # Safety
+/// As for [`Arithmetic`].
+type NoteWrite = unsafe fn(Row, &mut [u32], &[u32], &[u32]) -> bool;
+
 /// The instructions whose speed matters, compiled for one vector unit.
 #[derive(Clone, Copy)]
 pub struct Engine {
@@ -48,9 +61,26 @@ pub struct Engine {
     pub store_shared: Memory,
     pub shuffle: Memory,
     pub multiply: Memory,
+    /// What shared memory's checks do most.
+    note_read: NoteRead,
+    note_write: NoteWrite,
 }
 
 impl Engine {
+    /// [`rows::read`].
+    #[inline]
+    pub fn note_read(&self, row: Row, writer: &[u32], first: &mut [u32], last: &mut [u32]) -> bool {
+        // SAFETY: `Engine::best` chose an engine whose features this CPU has.
+        unsafe { (self.note_read)(row, writer, first, last) }
+    }
+
+    /// [`rows::write`].
+    #[inline]
+    pub fn note_write(&self, row: Row, writer: &mut [u32], first: &[u32], last: &[u32]) -> bool {
+        // SAFETY: `Engine::best` chose an engine whose features this CPU has.
+        unsafe { (self.note_write)(row, writer, first, last) }
+    }
+
     /// The fastest engine that this CPU can run.
     pub fn best() -> &'static Engine {
         static BEST: LazyLock<&'static Engine> = LazyLock::new(|| {
@@ -169,6 +199,17 @@ macro_rules! engine {
             }
 
             with_features! { $features
+                fn note_read(row: Row, writer: &[u32], first: &mut [u32], last: &mut [u32]) -> bool {
+                    rows::read(row, writer, first, last)
+                }
+            }
+            with_features! { $features
+                fn note_write(row: Row, writer: &mut [u32], first: &[u32], last: &[u32]) -> bool {
+                    rows::write(row, writer, first, last)
+                }
+            }
+
+            with_features! { $features
                 fn multiply(context: &mut Context, warp: &mut Warp, inst: &Inst) -> Outcome {
                     // SAFETY: the engine has the features of its products, which `Engine::best` checks.
                     unsafe { mma::run(&mut warp.registers, inst, &context.program.operands, mma::$matrix::halves) };
@@ -184,6 +225,8 @@ macro_rules! engine {
                 store_shared,
                 shuffle,
                 multiply,
+                note_read,
+                note_write,
             };
         }
     };

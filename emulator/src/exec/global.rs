@@ -9,10 +9,11 @@
 
 use super::{
     conflict,
-    lane::{Lane, Mask, Registers, planes},
+    lane::{Lane, Mask, Registers},
     observe::{Kind, Places, Touch},
     run::Context,
     trouble::{Outcome, Trouble},
+    vectors::{Element, elements_of, planes, write_planes},
 };
 use crate::{
     check::fault::FaultKind,
@@ -21,35 +22,6 @@ use crate::{
     mem::region::Region,
 };
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
-
-/// An element in memory and the lane type that its register holds.
-pub trait Element: Copy + Default + PartialEq {
-    type Register: Lane;
-    fn widen(self) -> Self::Register;
-    fn narrow(register: Self::Register) -> Self;
-}
-
-macro_rules! element {
-    ($($ty:ty as $register:ty;)*) => {$(
-        impl Element for $ty {
-            type Register = $register;
-            #[inline(always)]
-            fn widen(self) -> $register {
-                <$register>::from(self)
-            }
-            #[inline(always)]
-            fn narrow(register: $register) -> $ty {
-                register as $ty
-            }
-        }
-    )*};
-}
-element! {
-    u8 as u32;
-    u16 as u32;
-    u32 as u32;
-    u64 as u64;
-}
 
 /// Calls `$function::<element, n>` for the instruction's element size and vector length.
 macro_rules! by_shape {
@@ -223,14 +195,6 @@ fn load_together<E: Element, const N: usize>(
     Ok(true)
 }
 
-/// The result of a load by all lanes.
-#[inline(always)]
-pub fn write_planes<E: Element, const N: usize>(registers: &mut Registers, inst: &Inst, planes: &[[E; 32]; N]) {
-    for (plane, &slot) in planes.iter().zip(&inst.d) {
-        E::Register::write(registers, slot, E::Register::collect(|lane| plane[lane].widen()), &Mask::ALL);
-    }
-}
-
 /// All lanes, each group of eight from neighbouring places.
 #[inline(always)]
 fn load_groups<E: Element, const N: usize>(
@@ -289,19 +253,6 @@ fn store_together<E: Element, const N: usize>(
     // SAFETY: `locate` found all 32 * N elements inside one live allocation; the address is aligned.
     unsafe { (host as *mut [E; N]).copy_from_nonoverlapping(elements.as_ptr(), 32) };
     Ok(true)
-}
-
-/// What all lanes store, in the order of memory.
-#[inline(always)]
-pub fn elements_of<E: Element, const N: usize>(registers: &Registers, inst: &Inst) -> [[E; N]; 32] {
-    let mut elements = [[E::default(); N]; 32];
-    let planes: [_; N] = std::array::from_fn(|k| E::Register::plane(registers, inst.d[k]));
-    for (lane, elements) in elements.iter_mut().enumerate() {
-        for k in 0..N {
-            elements[k] = E::narrow(E::Register::get(planes[k], lane));
-        }
-    }
-    elements
 }
 
 #[inline(never)]

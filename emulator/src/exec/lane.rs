@@ -44,19 +44,6 @@ impl Mask {
     }
 }
 
-/// The planes of `N` elements that each lane has. In one loop over all of them, since the compiler then turns neighbours
-/// in memory into planes with shuffles; in a loop for each plane it would move every element alone.
-#[inline(always)]
-pub fn planes<E: Copy + Default, const N: usize>(each: impl Fn(usize, usize) -> E) -> [[E; 32]; N] {
-    let mut planes = [[E::default(); 32]; N];
-    for lane in 0..32 {
-        for k in 0..N {
-            planes[k][lane] = each(lane, k);
-        }
-    }
-    planes
-}
-
 /// A lane's type: where its plane is, and how bits become a value.
 pub trait Lane: Copy {
     /// What an operand is read from.

@@ -21,6 +21,7 @@ pub mod local;
 pub mod generic;
 pub mod warp;
 pub mod lane;
+pub mod vectors;
 pub mod trouble;
 pub mod bits;
 pub mod half;

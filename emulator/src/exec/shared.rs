@@ -2,15 +2,15 @@
 
 use super::{
     conflict,
-    global::Element,
-    lane::{Lane, Mask, Registers, planes},
+    lane::{Lane, Mask, Registers},
     observe::{Kind, Places, Touch},
     run::Context,
     trouble::{Outcome, Trouble},
+    vectors::{Element, elements_of, planes, write_planes},
 };
 use crate::{
     check::fault::FaultKind,
-    exec::global::{self, by_fast_shape, by_shape},
+    exec::global::{by_fast_shape, by_shape},
     lower::program::{Inst, flag},
 };
 
@@ -136,7 +136,7 @@ fn load_together<E: Bytes, const N: usize>(
         }
         let bytes = &context.shared[range.start..][..32 * size];
         let planes = planes::<E, N>(|lane, k| E::from_slice(&bytes[(lane * N + k) * width..][..width]));
-        global::write_planes(registers, inst, &planes);
+        write_planes(registers, inst, &planes);
         return Ok(true);
     }
     if context.is_observed {
@@ -180,7 +180,7 @@ fn store_together<E: Bytes, const N: usize>(
         observe(context, Kind::Store, mask, inst, Places::Row(addresses[0]))?;
     }
     let bytes = &mut context.shared[range.start..][..32 * size];
-    let elements = global::elements_of::<E, N>(registers, inst);
+    let elements = elements_of::<E, N>(registers, inst);
     for lane in 0..32 {
         for k in 0..N {
             elements[lane][k].to_slice(&mut bytes[(lane * N + k) * width..][..width]);

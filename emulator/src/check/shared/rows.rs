@@ -28,16 +28,26 @@ pub fn note_writer(writer: &mut [u32], stamp: Stamp, shift: u32) {
     }
 }
 
+/// Units that [`note_readers`] works on at once.
+const BLOCK: usize = 64;
+
 /// A unit has two readers: the thread that read it first since the last time that all was ordered, and the one that read
 /// it last of the others.
 #[inline(always)]
 pub fn note_readers(first: &mut [u32], last: &mut [u32], stamp: Stamp, shift: u32, floor: Stamp) {
-    for (unit, (first, last)) in (0u32..).zip(first.iter_mut().zip(last)) {
-        let now = stamp.0 + (unit >> shift);
-        // All ones if it was another thread that read it first: a mask, so that the loop has no branch.
-        let other = 0u32.wrapping_sub(u32::from((*first > floor.0) & (Stamp(*first ^ now).thread() != 0)));
-        *last = now & other | *last & !other;
-        *first = *first & other | now & !other;
+    for (block, (first, last)) in first.chunks_mut(BLOCK).zip(last.chunks_mut(BLOCK)).enumerate() {
+        let now = |unit: usize| stamp.0 + ((block * BLOCK + unit) as u32 >> shift);
+        // All ones if it was another thread that read it first. The masks go through memory: if the compiler saw that
+        // they are conditions, it would write `last` with masked stores, which take AMD's Zen 3 twenty cycles each.
+        let mut others = [0; BLOCK];
+        for (unit, (other, first)) in others.iter_mut().zip(first.iter_mut()).enumerate() {
+            let is_other = (*first > floor.0) & (Stamp(*first ^ now(unit)).thread() != 0);
+            *other = 0u32.wrapping_sub(u32::from(is_other));
+            *first = if is_other { *first } else { now(unit) };
+        }
+        for (unit, (last, other)) in last.iter_mut().zip(&others).enumerate() {
+            *last = now(unit) & other | *last & !other;
+        }
     }
 }
 
@@ -55,7 +65,8 @@ pub struct Row {
 }
 
 /// Notes a read of initialised units that no unordered write touched; false, and nothing noted, if there are others.
-#[inline(never)]
+/// The engine calls it, which is built for the host's vector unit.
+#[inline(always)]
 pub fn read(row: Row, writer: &[u32], first: &mut [u32], last: &mut [u32]) -> bool {
     let is_clean = row.begin <= row.floor && all_in(writer, row.begin, row.floor);
     if is_clean {
@@ -65,7 +76,8 @@ pub fn read(row: Row, writer: &[u32], first: &mut [u32], last: &mut [u32]) -> bo
 }
 
 /// Notes a write of units that no unordered access touched; false, and nothing noted, if there are others.
-#[inline(never)]
+/// The engine calls it too.
+#[inline(always)]
 pub fn write(row: Row, writer: &mut [u32], first: &[u32], last: &[u32]) -> bool {
     let is_clean = all_until(writer, row.floor) && all_until(first, row.floor) && all_until(last, row.floor);
     if is_clean {
