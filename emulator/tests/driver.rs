@@ -63,3 +63,5 @@ mod printing;
 mod leak;
 #[path = "driver/threads.rs"]
 mod threads;
+#[path = "driver/lower.rs"]
+mod lower;

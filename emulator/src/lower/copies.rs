@@ -1,35 +1,36 @@
 //! Copy propagation: `mov` between registers that are written once disappears.
 //!
-//! nvcc's PTX is full of copies, and immediates and special registers reach their uses through one. If both registers are
-//! written by a single instruction each, and the copy has no guard, then every use of the copy that the copy dominates
-//! sees the value that its source still has: were the source written again in between, the path to the use would have to
-//! pass the copy again. A use that the copy does not dominate reads a register that was never written.
+//! nvcc's PTX is full of copies, and immediates and special registers reach their uses through one. A copy goes if it has
+//! no guard, both registers are written by a single instruction each, and no path reads either before it writes it. Then
+//! every use of the copy sees the value that its source still has. The use comes after the copy on every path to it; were
+//! the source written again between the two, then the path that goes from the source's first write on as it goes from
+//! that second one would reach the use without the copy, and would read a register that was not written yet. (The copy
+//! cannot come before that first write, as it would read such a register itself.)
 
-use super::micro::{Content, Draft, Reg, Target};
+use super::{
+    micro::{Content, Draft, Reg, Target},
+    slots,
+};
 use crate::isa::Op;
 
 /// Removes copies and the operations whose results nobody reads any more.
 pub fn propagate(draft: &mut Draft) {
-    let n_writes = count_writes(draft);
-    let written_once = |reg: Reg| match draft.content(reg) {
-        Content::Variable => n_writes[reg.0 as usize] == 1,
-        Content::Constant(_) | Content::Special(_) => true,
-    };
+    let is_fixed = fixed(draft);
     let mut same_as: Vec<Reg> = (0..draft.registers.len() as u32).map(Reg).collect();
     let mut is_copy = vec![false; draft.ops.len()];
     for (at, op) in draft.ops.iter().enumerate() {
         let moves = matches!(op.op, Op::MovB32 | Op::MovB64 | Op::MovPred | Op::CvtU32U32 | Op::CvtU64U64);
-        if moves && op.guard.is_none() && written_once(op.dst[0]) && written_once(op.src[0]) {
-            same_as[op.dst[0].0 as usize] = op.src[0];
+        if !moves || op.guard.is_some() {
+            continue;
+        }
+        let (dst, src) = (op.dst[0], op.src[0]);
+        // Code that nothing reaches may copy in a circle.
+        if is_fixed[dst.0 as usize] && is_fixed[src.0 as usize] && origin(&mut same_as, src) != dst {
+            same_as[dst.0 as usize] = src;
             is_copy[at] = true;
         }
     }
-    let origin = |mut reg: Reg| {
-        while same_as[reg.0 as usize] != reg {
-            reg = same_as[reg.0 as usize];
-        }
-        reg
-    };
+    let mut origin = |reg| origin(&mut same_as, reg);
     for op in &mut draft.ops {
         op.src.iter_mut().for_each(|reg| *reg = origin(*reg));
         if let Some((reg, _)) = &mut op.guard {
@@ -46,6 +47,25 @@ pub fn propagate(draft: &mut Draft) {
 /// Stores read their `dst`: see `Inst::d`.
 pub fn is_store(op: Op) -> bool {
     matches!(op, Op::StGlobal | Op::StShared | Op::StLocal | Op::StGeneric | Op::StMatrix)
+}
+
+/// Where a chain of copies begins; the chain gets shorter on the way.
+fn origin(same_as: &mut [Reg], mut reg: Reg) -> Reg {
+    while same_as[reg.0 as usize] != reg {
+        let next = same_as[reg.0 as usize];
+        same_as[reg.0 as usize] = same_as[next.0 as usize];
+        reg = next;
+    }
+    reg
+}
+
+/// Registers that are written by one instruction at most, and that no path reads before.
+fn fixed(draft: &Draft) -> Vec<bool> {
+    let n_writes = count_writes(draft);
+    let is_fixed = |(&(_, content), n_writes)| content != Content::Variable || n_writes == 1;
+    let mut is_fixed: Vec<bool> = draft.registers.iter().zip(n_writes).map(is_fixed).collect();
+    slots::live_at_entry(draft).iter().for_each(|reg| is_fixed[reg.0 as usize] = false);
+    is_fixed
 }
 
 fn count_writes(draft: &Draft) -> Vec<u32> {
