@@ -67,8 +67,9 @@ fn child_refused() {
     assert_eq!(k.launch([1; 3], [64, 32, 1], 0, NULL, &params), INVALID_VALUE);
     assert_eq!(k.launch([1; 3], [1; 3], 50_000, NULL, &params), INVALID_VALUE);
     let (mut block, mut few, mut all) = ([0u8; 16], 4usize, 16usize);
-    let mut extra =
-        [1 as *mut c_void, block.as_mut_ptr().cast(), 2 as *mut c_void, (&raw mut few).cast(), ptr::null_mut()];
+    let (parameter_buffer, buffer_size) =
+        (ptr::without_provenance_mut::<c_void>(1), ptr::without_provenance_mut::<c_void>(2));
+    let mut extra = [parameter_buffer, block.as_mut_ptr().cast(), buffer_size, (&raw mut few).cast(), ptr::null_mut()];
     let launch = |function, extra: *mut *mut c_void| unsafe {
         cuLaunchKernel(function, 1, 1, 1, 1, 1, 1, 0, NULL, ptr::null_mut(), extra)
     };

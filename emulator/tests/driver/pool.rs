@@ -33,8 +33,9 @@ fn a_pool_counts_what_is_used_and_keeps_its_bound() {
     assert_eq!(unsafe { cuMemAllocFromPoolAsync(&mut 0, 101, pool, NULL) }, OUT_OF_MEMORY);
     ok(unsafe { cuMemFreeAsync(a, NULL) });
     assert_eq!((attribute(pool, USED), attribute(pool, HIGHEST)), (500, 900));
-    assert_eq!(unsafe { cuMemPoolSetAttribute(pool, HIGHEST, (&raw mut *&mut 7u64).cast()) }, INVALID_VALUE);
-    ok(unsafe { cuMemPoolSetAttribute(pool, HIGHEST, (&raw mut *&mut 0u64).cast()) });
+    let (mut seven, mut zero) = (7u64, 0u64);
+    assert_eq!(unsafe { cuMemPoolSetAttribute(pool, HIGHEST, (&raw mut seven).cast()) }, INVALID_VALUE);
+    ok(unsafe { cuMemPoolSetAttribute(pool, HIGHEST, (&raw mut zero).cast()) });
     assert_eq!(attribute(pool, HIGHEST), 500);
     assert_eq!(made::<u64>(|out: *mut u64| unsafe { cuPointerGetAttribute(out.cast(), 17, b) }), pool as u64);
     ok(unsafe { cuMemFree_v2(b) });
@@ -71,7 +72,7 @@ fn kernels_and_the_host_share_managed_memory() {
     }";
     ok(Kernel::new(body, "inc").run(1, 1, &[at]));
     assert_eq!(unsafe { (at as *const u32).read_volatile() }, 42);
-    assert_eq!(made::<bool>(|out: *mut bool| unsafe { cuPointerGetAttribute(out.cast(), 8, at) }), true);
+    assert!(made::<bool>(|out: *mut bool| unsafe { cuPointerGetAttribute(out.cast(), 8, at) }));
     let home = Location { kind: 1, id: 0 };
     ok(unsafe { cuMemPrefetchAsync_v2(at, 8, home, 0, NULL) });
     ok(unsafe { cuMemAdvise_v2(at, 8, 1, home) });
