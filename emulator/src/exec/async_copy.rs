@@ -168,7 +168,7 @@ pub fn wait(context: &mut Context, warp: &mut Warp, inst: &Inst) -> Outcome {
         }
         land(&mut context.shared, copy, lanes);
         if context.is_observed {
-            context.observe_copy_landed(copy.pc, &copy.touch(lanes))?;
+            context.observe_copy_landed(copy.pc, &copy.touch(lanes));
         }
     }
     copies.pending.retain(|it| it.lanes != 0);
