@@ -53,8 +53,8 @@ pub mod flag {
     pub const ACQUIRE: u8 = 16;
     /// `.release` of a store or atomic on such memory.
     pub const RELEASE: u8 = 32;
-    /// A fence among the threads of its CTA.
-    pub const NARROW: u8 = 16;
+    /// A fence, or a strong access to memory, among the threads of its CTA or cluster, which is one CTA.
+    pub const NARROW: u8 = 128;
     /// `ld.global.nc`.
     pub const NON_COHERENT: u8 = 64;
     /// `mma` to integers that stop at the ends of their range.

@@ -20,6 +20,8 @@ pub struct Access {
     pub bytes: u32,
     pub is_write: bool,
     pub is_strong: bool,
+    /// Strong for its own CTA only.
+    pub is_narrow: bool,
     pub is_non_coherent: bool,
 }
 
@@ -185,6 +187,13 @@ impl History {
             self.records.blocks.slice_mut(block as usize..block as usize + 1)[0] = state;
         }
         Ok(())
+    }
+
+    /// `Err` is a write of the bytes of `run` behind access `number`.
+    pub fn written_since(&self, run: &Run, number: u32) -> Result<(), Meeting> {
+        self.check(self.records.writers.slice(self.units(&run.range)), &run.range, &|_, its_number| {
+            its_number <= number
+        })
     }
 
     /// A write, like [`History::read`].

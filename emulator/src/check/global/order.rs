@@ -6,7 +6,7 @@
 //! belongs, after a barrier, to all (cumulativity), so thread 0 may signal for its CTA. Accesses run one after the other,
 //! so what a read observes is what was written last.
 
-use super::clock::Clock;
+use super::{clock::Clock, history::Access};
 use crate::exec::observe::Event;
 use std::{
     collections::{BTreeMap, HashMap},
@@ -39,6 +39,8 @@ struct Cta {
 struct Warp {
     /// Accesses up to this one had their say in an order; later ones need numbers of their own.
     closed: u32,
+    /// The latest access before the warp's latest `cp.async`: a later write needs a number of its own.
+    issued: u32,
     knows: Knowledge,
 }
 
@@ -114,8 +116,14 @@ impl Order {
 
     /// The warp's accesses up to this one are closed: see [`Warp::closed`].
     #[inline(always)]
-    pub fn closed(&self, runner: Runner) -> u32 {
-        self.warp(runner).closed
+    pub fn closed(&self, runner: Runner, is_write: bool) -> u32 {
+        let Warp { closed, issued, .. } = self.warp(runner);
+        if is_write { *closed.max(issued) } else { *closed }
+    }
+
+    /// The warp began to copy: its latest access so far is `now`.
+    pub fn issue(&mut self, runner: Runner, now: u32) {
+        self.warp_mut(runner).issued = now;
     }
 
     /// Whether an access by a warp (its index in the grid) comes before what `runner` does now.
@@ -125,6 +133,14 @@ impl Order {
             cta.is_lenient && warp / self.n_warps == runner.cta
         };
         warp == self.in_grid(runner) || self.warp(runner).knows.ordered.last_of(warp) >= access || is_lenient()
+    }
+
+    /// Whether both accesses are strong, each in a scope that holds the other: then they don't race
+    /// (#morally-strong-operations).
+    #[inline(always)]
+    pub fn are_strong(&self, one: &Access, other: &Access) -> bool {
+        let is_wide = !one.is_narrow && !other.is_narrow;
+        one.is_strong && other.is_strong && (is_wide || self.in_cta(one.warp).0 == self.in_cta(other.warp).0)
     }
 
     /// Forgets everything but who is under way.
@@ -211,8 +227,9 @@ impl Order {
         self.cta(runner.cta).is_lenient = true;
     }
 
-    /// Strong accesses to shared memory behind a fence may order the CTA's warps, which is not followed either.
-    pub fn signal_through_shared(&mut self, cta: usize, is_fence: bool) {
+    /// Strong accesses to shared memory, or for a CTA alone, may order its warps behind a fence, which is not followed
+    /// either.
+    pub fn signal_within(&mut self, cta: usize, is_fence: bool) {
         let cta = self.cta(cta);
         cta.is_lenient |= cta.has_fenced || is_fence;
     }
@@ -255,7 +272,7 @@ impl Order {
 
 impl Warp {
     fn new(now: u32) -> Warp {
-        Warp { closed: now, knows: Knowledge::default() }
+        Warp { closed: now, issued: 0, knows: Knowledge::default() }
     }
 }
 

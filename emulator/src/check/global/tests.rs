@@ -224,7 +224,15 @@ fn a_cta_far_into_the_grid_costs_no_more_than_the_first() {
 #[test]
 fn what_is_remembered_of_a_launch_is_bounded() {
     let mut bench = Bench::new(4);
-    let access = Access { warp: 0, pc: PC, bytes: 4, is_write: false, is_strong: false, is_non_coherent: false };
+    let access = Access {
+        warp: 0,
+        pc: PC,
+        bytes: 4,
+        is_write: false,
+        is_strong: false,
+        is_narrow: false,
+        is_non_coherent: false,
+    };
     let history = bench.0.history();
     let n = (0..1 << 23).find(|_| {
         let closed = history.last();
@@ -235,4 +243,57 @@ fn what_is_remembered_of_a_launch_is_bounded() {
     bench.row(0, 0, Kind::Store, DATA, 4).unwrap();
     assert_eq!(bench.0.history().last(), 1, "begun anew");
     assert_eq!(bench.row(1, 0, Kind::Load, DATA, 4), RACE);
+}
+
+/// Makes the accesses of one kind narrow.
+fn narrow(bench: &mut Bench, kind: Kind) {
+    bench.0.semantics[(PC + kind as u32) as usize].is_narrow = true;
+}
+
+#[test]
+fn accesses_for_a_cta_are_strong_there_only() {
+    for other in [Kind::Atomic, Kind::Load] {
+        let mut bench = Bench::new(4);
+        narrow(&mut bench, Kind::Atomic);
+        bench.one(0, 0, Kind::Atomic, true, FLAG).unwrap();
+        assert_eq!(bench.one(0, 1, other, true, FLAG), Ok(()), "the same CTA");
+        assert_eq!(bench.one(1, 0, other, true, FLAG), RACE, "another CTA");
+    }
+}
+
+#[test]
+fn accesses_for_a_cta_release_nothing_to_others() {
+    for is_narrow in [false, true] {
+        let mut bench = Bench::new(4);
+        if is_narrow {
+            narrow(&mut bench, Kind::Store);
+        }
+        bench.row(0, 0, Kind::Load, DATA, 4).unwrap();
+        bench.event(0, 0, FENCE);
+        bench.one(0, 0, Kind::Store, true, FLAG).unwrap();
+        let seen = bench.one(1, 0, Kind::Atomic, true, FLAG);
+        bench.event(1, 0, FENCE);
+        let written = bench.one(1, 0, Kind::Atomic, true, DATA);
+        assert_eq!((seen, written), if is_narrow { (RACE, RACE) } else { (Ok(()), Ok(())) });
+    }
+}
+
+#[test]
+fn a_source_is_not_written_before_the_wait() {
+    for warp in [0, 1] {
+        let mut bench = Bench::new(4);
+        let at = At { cta: 0, warp: 0, pc: 7 };
+        let places = [DEVICE_BASE + DATA; 32];
+        let touch = Touch { kind: Kind::Load, is_strong: false, lanes: 8, bytes: 4, places: Places::Each(&places) };
+        bench.one(0, warp, Kind::Store, false, DATA).unwrap();
+        bench.barrier(0);
+        bench.0.touch(at, &touch).unwrap();
+        let issued = bench.0.copy_issued(at);
+        bench.barrier(0);
+        assert!(bench.0.copy_landed(at, issued, &touch).is_ok());
+        bench.one(0, warp, Kind::Store, false, DATA).unwrap();
+        let trouble = bench.0.copy_landed(at, issued, &touch).unwrap_err();
+        assert_eq!((trouble.kind, trouble.lane), (FaultKind::RaceGlobal, 3));
+        assert_eq!(trouble.other.map(|it| it.thread), Some(warp * 32 + 3));
+    }
 }
