@@ -43,7 +43,7 @@ pub struct GlobalChecks {
 struct Semantics {
     is_acquire: bool,
     is_release: bool,
-    /// A fence for the threads of its CTA only.
+    /// A fence or strong access for the threads of its CTA only.
     is_narrow: bool,
 }
 
@@ -51,11 +51,7 @@ impl Semantics {
     fn of(inst: &Inst) -> Semantics {
         let is_access = !matches!(inst.op, Op::BarSync | Op::BarArrive | Op::BarRed | Op::LdParam);
         let has = |flag| is_access && inst.flags & flag != 0;
-        Semantics {
-            is_acquire: has(flag::ACQUIRE),
-            is_release: has(flag::RELEASE),
-            is_narrow: inst.op == Op::Membar && inst.flags & flag::NARROW != 0,
-        }
+        Semantics { is_acquire: has(flag::ACQUIRE), is_release: has(flag::RELEASE), is_narrow: has(flag::NARROW) }
     }
 }
 
@@ -94,7 +90,7 @@ impl GlobalChecks {
     /// A strong access to shared memory, which may order what the CTA's warps do to global memory.
     pub fn signal_through_shared(&mut self, at: At) {
         let Semantics { is_acquire, is_release, .. } = self.semantics[at.pc as usize];
-        self.order.signal_through_shared(at.cta as usize, is_acquire || is_release);
+        self.order.signal_within(at.cta as usize, is_acquire || is_release);
     }
 
     pub fn touch(&mut self, at: At, touch: &Touch<u64>) -> Outcome {
@@ -103,8 +99,8 @@ impl GlobalChecks {
             self.history().clear();
             self.order.clear();
         }
-        let Semantics { is_acquire, is_release, .. } = self.semantics[at.pc as usize];
-        if is_release {
+        let Semantics { is_acquire, is_release, is_narrow } = self.semantics[at.pc as usize];
+        if is_release && !is_narrow {
             let now = self.history().last();
             self.order.release(runner, now);
         }
@@ -115,9 +111,10 @@ impl GlobalChecks {
             bytes: touch.bytes,
             is_write: touch.is_write(),
             is_strong,
+            is_narrow,
             is_non_coherent: touch.kind == Kind::LoadNonCoherent,
         };
-        let closed = self.order.closed(runner);
+        let closed = self.order.closed(runner, access.is_write);
         let number = self.history().number(access, closed);
         let mut check = |run: Run| self.check(runner, touch.kind, &access, number, &run);
         match touch.places {
@@ -125,10 +122,44 @@ impl GlobalChecks {
             Places::Same(base) => check(run(base, 0, 1, touch.bytes))?,
             Places::Each(_) => each_run(touch, check)?,
         }
-        if is_strong {
+        if is_strong && is_narrow {
+            self.order.signal_within(runner.cta, is_acquire || is_release);
+        } else if is_strong {
             self.signal(runner, touch, is_acquire);
         }
         Ok(())
+    }
+
+    /// A `cp.async` of the warp has begun. Returns the latest access so far.
+    pub fn copy_issued(&mut self, at: At) -> u32 {
+        let now = self.history().last();
+        self.order.issue(runner(at), now);
+        now
+    }
+
+    /// The bytes are read that a `cp.async` at `at` copies, which began behind access `issued`. Nothing that came since
+    /// is ordered with it, not even what its own thread did (#asynchronous-operations).
+    pub fn copy_landed(&self, at: At, issued: u32, touch: &Touch<u64>) -> Outcome {
+        let Some(history) = &self.history else { return Ok(()) };
+        let access = Access {
+            warp: self.order.in_grid(runner(at)),
+            pc: at.pc,
+            bytes: touch.bytes,
+            is_write: false,
+            is_strong: false,
+            is_narrow: false,
+            is_non_coherent: false,
+        };
+        each_run(touch, |run| {
+            let n_bytes = run.range.end - run.range.start;
+            let Some(range) = self.shadow.range(run.range.start, n_bytes) else { return Ok(()) };
+            let run = Run { range, ..run };
+            history.written_since(&run, issued).map_err(|meeting| {
+                let mut trouble = self.race(&access, &run, &meeting);
+                trouble.note = "written while cp.async read it, which it may until it was waited for".to_owned();
+                trouble
+            })
+        })
     }
 
     /// Lets strong accesses order others.
@@ -161,14 +192,14 @@ impl GlobalChecks {
         let met = if access.is_write {
             self.shadow.set(range);
             let is_fine = |other: &Access, its_number| {
-                let are_strong = access.is_strong && other.is_strong;
+                let are_strong = order.are_strong(access, other);
                 !other.is_non_coherent && (are_strong || order.is_before((other.warp, its_number), runner))
             };
             // An atomic reads too, but what it must not meet as a reader it must not meet as a writer either.
             history.write(&run, number, is_fine)
         } else {
             let is_fine = |other: &Access, its_number| {
-                let are_strong = access.is_strong && other.is_strong;
+                let are_strong = order.are_strong(access, other);
                 !access.is_non_coherent && (are_strong || order.is_before((other.warp, its_number), runner))
             };
             history.read(&run, number, is_fine)

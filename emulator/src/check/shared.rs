@@ -163,10 +163,7 @@ impl SharedChecks {
     }
 
     /// What `cp.async` wrote is there. It counts as written now, by the instruction that began it, whose pc is in `at`.
-    ///
-    /// # Errors
-    /// None so far.
-    pub fn copy_landed(&mut self, at: At, touch: &Touch<u32>) -> Outcome {
+    pub fn copy_landed(&mut self, at: At, touch: &Touch<u32>) {
         let stamp = self.stamp(at, false, false);
         for (lane, address) in touch.each() {
             for unit in self.units(address as u32, touch.bytes) {
@@ -177,7 +174,6 @@ impl SharedChecks {
                 self.writer[unit] = stamp.0 + lane as u32;
             }
         }
-        Ok(())
     }
 
     /// Something that orders accesses.

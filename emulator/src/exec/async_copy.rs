@@ -9,7 +9,7 @@
 use super::{
     global,
     lane::{Lane, Mask, Registers},
-    observe::{Kind, Places, Touch},
+    observe::{At, Kind, Places, Touch},
     run::Context,
     trouble::{Outcome, Trouble},
     warp::Warp,
@@ -37,8 +37,13 @@ struct Copies {
     groups: [u32; 32],
     /// Offsets in shared memory.
     to: [u32; 32],
-    /// Host addresses of the source.
+    /// Addresses of the source, on the device and on the host.
+    sources: [u64; 32],
     from: [u64; 32],
+    /// Lanes that read any.
+    reading: u32,
+    /// The latest access to global memory before.
+    issued: u32,
     /// The instruction, for faults.
     pc: u32,
     /// Bytes of the source; zeros fill the rest of `bytes`.
@@ -50,6 +55,19 @@ impl Copies {
     /// The writes of some lanes.
     fn touch(&self, lanes: u32) -> Touch<'_, u32> {
         Touch { kind: Kind::Store, is_strong: false, lanes, bytes: self.bytes, places: Places::Each(&self.to) }
+    }
+
+    /// Calls `see` for the reads of some lanes. Copies that read less than they write are rare: each size is an access
+    /// of its own.
+    fn each_source(&self, lanes: u32, mut see: impl FnMut(&Touch<u64>) -> Outcome) -> Outcome {
+        let places = Places::Each(&self.sources);
+        for bytes in 1..=self.bytes {
+            let lanes = lanes & self.reading & bool::collect(|lane| self.n_source[lane] == bytes);
+            if lanes != 0 {
+                see(&Touch { kind: Kind::Load, is_strong: false, lanes, bytes, places })?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -65,17 +83,24 @@ impl Queue {
 /// size of the copy. Everything is checked here.
 pub fn issue(context: &mut Context, warp: &mut Warp, inst: &Inst) -> Outcome {
     let Warp { registers, mask, copies, pc, .. } = warp;
-    let copy = Copies {
+    let to = destinations(context, registers, mask, inst)?;
+    let mut copy = Copies {
         lanes: mask.bits,
         groups: copies.n_committed,
-        to: destinations(context, registers, mask, inst)?,
-        from: sources(context, registers, mask, inst, *pc)?,
+        to,
+        sources: [0; 32],
+        from: [0; 32],
+        reading: 0,
+        issued: 0,
         pc: *pc,
         n_source: registers.words[usize::from(inst.s[2])].0,
         bytes: u32::from(inst.bytes),
     };
+    find_sources(context, registers, inst, &mut copy)?;
     if context.is_observed {
+        copy.each_source(copy.lanes, |touch| context.observe_global(touch))?;
         context.observe_copy_issued(&copy.touch(copy.lanes))?;
+        copy.issued = context.global_checks.as_mut().map_or(0, |checks| checks.copy_issued(context.at));
     }
     copies.pending.push(copy);
     Ok(())
@@ -98,18 +123,10 @@ fn destinations(context: &Context, registers: &Registers, mask: &Mask, inst: &In
     Ok(addresses)
 }
 
-/// Host addresses of the bytes that are read; 0 for a lane that reads none.
-fn sources(
-    context: &mut Context,
-    registers: &Registers,
-    mask: &Mask,
-    inst: &Inst,
-    pc: u32,
-) -> Result<[u64; 32], Box<Trouble>> {
-    let mut hosts = [0; 32];
-    let (mut addresses, mut reading) = ([0; 32], 0);
-    for lane in (0..32).filter(|lane| mask.bits >> lane & 1 == 1) {
-        let n_source = registers.words[usize::from(inst.s[2])].0[lane];
+/// Finds where the lanes read; a lane that reads nothing has no source.
+fn find_sources(context: &mut Context, registers: &Registers, inst: &Inst, copy: &mut Copies) -> Outcome {
+    for lane in (0..32).filter(|lane| copy.lanes >> lane & 1 == 1) {
+        let n_source = copy.n_source[lane];
         let offset = registers.doubles[usize::from(inst.s[3])].0[lane];
         let address = registers.doubles[usize::from(inst.s[1])].0[lane].wrapping_add(offset);
         if n_source > u32::from(inst.bytes) {
@@ -124,23 +141,12 @@ fn sources(
         if !address.is_multiple_of(u64::from(inst.bytes)) {
             return Err(trouble(FaultKind::Misaligned));
         }
-        let host = global::locate(context, pc, address, u64::from(n_source));
-        hosts[lane] = host.ok_or_else(|| trouble(FaultKind::OutOfBounds))?;
-        addresses[lane] = address;
-        reading |= 1 << lane;
+        let host = global::locate(context, copy.pc, address, u64::from(n_source));
+        copy.from[lane] = host.ok_or_else(|| trouble(FaultKind::OutOfBounds))?;
+        copy.sources[lane] = address;
+        copy.reading |= 1 << lane;
     }
-    if context.is_observed {
-        // Copies that read less than they write are rare: each size is an access of its own.
-        for bytes in 1..=u32::from(inst.bytes) {
-            let n_source = &registers.words[usize::from(inst.s[2])].0;
-            let lanes = reading & bool::collect(|lane| n_source[lane] == bytes);
-            let places = Places::Each(&addresses);
-            if lanes != 0 {
-                context.observe_global(&Touch { kind: Kind::Load, is_strong: false, lanes, bytes, places })?;
-            }
-        }
-    }
-    Ok(hosts)
+    Ok(())
 }
 
 /// `cp.async.commit_group`: what the lanes issued since the last is a group, also if that is nothing.
@@ -167,8 +173,12 @@ pub fn wait(context: &mut Context, warp: &mut Warp, inst: &Inst) -> Outcome {
             continue;
         }
         land(&mut context.shared, copy, lanes);
+        if let Some(checks) = &context.global_checks {
+            let at = At { pc: copy.pc, ..context.at };
+            copy.each_source(lanes, |touch| checks.copy_landed(at, copy.issued, touch))?;
+        }
         if context.is_observed {
-            context.observe_copy_landed(copy.pc, &copy.touch(lanes))?;
+            context.observe_copy_landed(copy.pc, &copy.touch(lanes));
         }
     }
     copies.pending.retain(|it| it.lanes != 0);
@@ -181,7 +191,7 @@ fn land(shared: &mut [u8], copy: &Copies, lanes: u32) {
         let to = &mut shared[copy.to[lane] as usize..][..copy.bytes as usize];
         let n_source = copy.n_source[lane] as usize;
         let mut bytes = [0; 16];
-        // SAFETY: `sources` found `n_source` bytes, at most 16, inside one live allocation, and allocations outlive
+        // SAFETY: `find_sources` found `n_source` bytes, at most 16, inside one live allocation, and allocations outlive
         // launches.
         unsafe { std::ptr::copy_nonoverlapping(copy.from[lane] as *const u8, bytes.as_mut_ptr(), n_source) };
         to.copy_from_slice(&bytes[..copy.bytes as usize]);

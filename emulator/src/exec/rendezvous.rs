@@ -153,6 +153,26 @@ pub fn aligned(warp: &mut Warp, all: u32, run: impl FnOnce(&mut Warp) -> Outcome
     Flow::Stop(Stop::Trouble(Trouble::because(FaultKind::SyncMaskMismatch, lane, note)))
 }
 
+/// A warp arrives as a whole, so its lanes have to name one barrier and one count
+/// (#parallel-synchronization-and-communication-instructions-bar).
+fn check_uniform(warp: &Warp, inst: &Inst) -> Outcome {
+    let first = warp.mask.bits.trailing_zeros() as usize & 31;
+    let count = (inst.flags & flag::HAS_COUNT != 0).then_some(("counts", inst.s[1]));
+    for (what, slot) in [("barriers", inst.s[0])].into_iter().chain(count) {
+        let values = &warp.registers.words[usize::from(slot)].0;
+        let others = warp.mask.bits & bool::collect(|lane| values[lane] != values[first]);
+        if others != 0 {
+            let lane = others.trailing_zeros() as usize;
+            let note = format!(
+                "lanes {first} and {lane} of one warp give the {what} {} and {}, expected one",
+                values[first], values[lane]
+            );
+            return Err(Trouble::because(FaultKind::BarrierMisuse, lane, note));
+        }
+    }
+    Ok(())
+}
+
 /// `bar.sync`, `bar.arrive`, `bar.red`: s = id, count, predicate. All live lanes of the warp must arrive: `.aligned` at
 /// this instruction, otherwise at any barrier of the same kind, number and count.
 pub fn barrier(program: &Program, warp: &mut Warp, inst: &Inst, all: u32) -> Flow {
@@ -168,6 +188,9 @@ pub fn barrier(program: &Program, warp: &mut Warp, inst: &Inst, all: u32) -> Flo
     if is_aligned {
         await_others(program, warp);
     }
+    if let Err(trouble) = check_uniform(warp, inst) {
+        return Flow::Stop(Stop::Trouble(trouble));
+    }
     let arrival = |warp: &Warp| {
         let read = |slot: u16| u32::plane(&warp.registers, slot)[lane];
         let n_threads = (inst.flags & flag::HAS_COUNT != 0).then(|| read(inst.s[1]));
@@ -175,6 +198,10 @@ pub fn barrier(program: &Program, warp: &mut Warp, inst: &Inst, all: u32) -> Flo
     };
     match control::gather(warp, !0) {
         Gathering::Complete => {
+            // Groups that came apart may have met here.
+            if let Err(trouble) = check_uniform(warp, inst) {
+                return Flow::Stop(Stop::Trouble(trouble));
+            }
             let arrival = arrival(warp);
             warp.awaited = 0;
             warp.pc += 1;

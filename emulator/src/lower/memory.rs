@@ -32,6 +32,8 @@ pub struct Modifiers<'a> {
     is_strong: bool,
     is_acquire: bool,
     is_release: bool,
+    /// The scope is the CTA, or the cluster, which is one CTA (#scope).
+    is_narrow: bool,
     is_non_coherent: bool,
     /// `add`, `cas`, ... of an atomic.
     pub operation: Option<&'a str>,
@@ -77,6 +79,7 @@ fn modifiers(opcode: &str) -> Result<Modifiers<'_>, Refusal> {
         is_strong: false,
         is_acquire: false,
         is_release: false,
+        is_narrow: false,
         is_non_coherent: false,
         operation: None,
         ty: "",
@@ -95,7 +98,8 @@ fn modifiers(opcode: &str) -> Result<Modifiers<'_>, Refusal> {
             "v8" if matches!(opcode.split('.').next(), Some("atom" | "red")) => modifiers.n = 8,
             "nc" => modifiers.is_non_coherent = true,
             "weak" | "ca" | "cg" | "cs" | "lu" | "cv" | "wb" | "wt" | "noftz" => {}
-            "cta" | "cluster" | "gpu" | "sys" => {}
+            "cta" | "cluster" => modifiers.is_narrow = true,
+            "gpu" | "sys" => {}
             "L1::no_allocate"
             | "L1::evict_normal"
             | "L1::evict_unchanged"
@@ -272,6 +276,7 @@ pub fn access_flags(modifiers: &Modifiers) -> u8 {
         (modifiers.is_strong, flag::STRONG),
         (modifiers.is_acquire, flag::ACQUIRE),
         (modifiers.is_release, flag::RELEASE),
+        (modifiers.is_narrow, flag::NARROW),
         (modifiers.is_non_coherent, flag::NON_COHERENT),
     ]
     .into_iter()

@@ -53,8 +53,8 @@ pub mod flag {
     pub const ACQUIRE: u8 = 16;
     /// `.release` of a store or atomic on such memory.
     pub const RELEASE: u8 = 32;
-    /// A fence among the threads of its CTA.
-    pub const NARROW: u8 = 16;
+    /// A fence, or a strong access to memory, among the threads of its CTA or cluster, which is one CTA.
+    pub const NARROW: u8 = 128;
     /// `ld.global.nc`.
     pub const NON_COHERENT: u8 = 64;
     /// `mma` to integers that stop at the ends of their range.
@@ -278,7 +278,15 @@ impl Program {
         use Op::{AtomGeneric, AtomGlobal, LdGeneric, LdGlobal, StGeneric, StGlobal};
         let is_global =
             |inst: &&Inst| matches!(inst.op, LdGlobal | StGlobal | LdGeneric | StGeneric | AtomGlobal | AtomGeneric);
+        if self.code.iter().any(|it| it.op == Op::CpAsync && !self.reads_whole(it)) {
+            return 1;
+        }
         self.code.iter().filter(is_global).map(|it| u32::from(it.bytes)).min().unwrap_or(4).min(4)
+    }
+
+    /// Whether a `cp.async` is known to read as many bytes as it writes.
+    fn reads_whole(&self, copy: &Inst) -> bool {
+        self.word_constants.contains(&(copy.s[2], copy.bytes.into()))
     }
 
     /// The size of the smallest access to shared memory, up to a word: the unit in which its state is tracked.

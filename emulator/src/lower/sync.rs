@@ -29,11 +29,15 @@ pub fn translate(translator: &mut Translator, opcode: &str, operands: &[Operand]
             Ok(())
         }
         ["elect", "sync"] => elect(translator, operands),
-        ["barrier", "cluster", "arrive", ..] => translator.emit_plain(Op::Membar),
+        // A cluster is one CTA, and what precedes the arrival precedes the wait, which orders it.
+        ["barrier", "cluster", "arrive", ..] => translator.emit_plain(Op::Nop),
         ["barrier", "cluster", "wait", ..] => cluster_wait(translator, parts.contains(&"aligned")),
         ["bar" | "barrier", ..] => barrier(translator, &parts, operands),
+        // Between ways to reach memory, of which there is one here: it orders no threads
+        // (#parallel-synchronization-and-communication-instructions-membar).
+        ["fence", "proxy", ..] => translator.emit_plain(Op::Nop),
         ["membar" | "fence", ref modifiers @ ..] => {
-            let is_narrow = modifiers.contains(&"cta");
+            let is_narrow = modifiers.contains(&"cta") || modifiers.contains(&"cluster");
             translator.emit(Op::Membar, [], []).flags = if is_narrow { flag::NARROW } else { 0 };
             Ok(())
         }

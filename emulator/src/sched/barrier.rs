@@ -28,14 +28,15 @@ pub struct Barrier {
 }
 
 impl Barrier {
-    /// Warps that must arrive, where `n_live` warps of the CTA have not exited.
-    pub fn n_needed(&self, n_live: u32) -> u32 {
-        // A thread that exited counts for a barrier of all, but stands for nobody at one with a count.
-        self.n_threads.map_or(n_live, |n| n / 32)
+    /// Warps that must arrive, where those of `live` have not exited.
+    pub fn n_needed(&self, live: u32) -> u32 {
+        // A thread that exited counts for a barrier of all, but stands for nobody at one with a count. A warp that
+        // arrived and then exited stands for itself alone.
+        self.n_threads.map_or((self.arrived | live).count_ones(), |n| n / 32)
     }
 
-    pub fn is_complete(&self, n_live: u32) -> bool {
-        self.arrived != 0 && self.arrived.count_ones() >= self.n_needed(n_live)
+    pub fn is_complete(&self, live: u32) -> bool {
+        self.arrived != 0 && self.arrived.count_ones() >= self.n_needed(live)
     }
 
     /// A warp arrives; `lane` stands for it in a fault. The CTA has `n_warps` warps.
@@ -69,5 +70,26 @@ impl Barrier {
         self.arrived |= 1 << warp;
         self.is_reduction = is_reduction;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_arrived_and_exited_stands_for_nobody_else() {
+        let mut barrier = Barrier::default();
+        let mut arrive = |warp, n_threads| {
+            let arrival = Arrival { pc: 0, id: 0, n_threads };
+            assert!(barrier.arrive(warp, 3, 0, &arrival, false).is_ok());
+            barrier
+        };
+        assert!(!arrive(0, Some(96)).is_complete(0b110), "two are missing");
+        let two = arrive(1, None);
+        assert!(!two.is_complete(0b110), "the third is missing");
+        assert_eq!(two.n_needed(0b110), 3);
+        assert!(two.is_complete(0b010), "the third has exited");
+        assert!(arrive(2, None).is_complete(0b110));
     }
 }

@@ -167,7 +167,7 @@ impl Cta {
     /// Lets the warps at a barrier go on once the last has arrived.
     fn complete_if_all_arrived(&mut self, context: &mut Context, id: usize) {
         let barrier = self.barriers[id];
-        if !barrier.is_complete(self.n_live()) {
+        if !barrier.is_complete(self.live()) {
             return;
         }
         self.barriers[id] = Barrier::default();
@@ -195,9 +195,10 @@ impl Cta {
         context.observe(Event::Complete { id, arrived: barrier.arrived, waiting });
     }
 
-    /// Warps that have not exited.
-    fn n_live(&self) -> u32 {
-        self.status.iter().filter(|it| **it != Status::Done).count() as u32
+    /// Warps that have not exited, a bit each.
+    fn live(&self) -> u32 {
+        let is_live = |warp: &usize| self.status[*warp] != Status::Done;
+        (0..self.status.len()).filter(is_live).fold(0, |live, warp| live | 1 << warp)
     }
 
     /// The launch has run all it may, when this warp was to go on.
@@ -224,14 +225,14 @@ impl Cta {
             let Status::Waiting { id, pc } = *status else { continue };
             first = first.or(Some((warp, pc)));
             let barrier = &self.barriers[id];
-            let (n_arrived, n_needed) = (barrier.arrived.count_ones(), barrier.n_needed(self.n_live()));
+            let (n_arrived, n_needed) = (barrier.arrived.count_ones(), barrier.n_needed(self.live()));
             let site = &program.sites[pc as usize];
             waits.push(format!(
                 "warp {warp} at barrier {id}, where {n_arrived} of {n_needed} warps have arrived, {site}"
             ));
         }
         let (warp, pc) = first.expect("a CTA without ready warps that is not done has waiting ones");
-        let n_exited = self.status.len() - self.n_live() as usize;
+        let n_exited = self.status.len() - self.live().count_ones() as usize;
         if n_exited > 0 {
             waits.push(format!("{n_exited} warps have exited"));
         }

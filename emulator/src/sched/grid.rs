@@ -28,6 +28,10 @@ use std::{
     },
 };
 
+/// What an SM holds since sm_80, at most.
+const MAX_THREADS_PER_SM: u32 = 2048;
+const MAX_CTAS_PER_SM: u32 = 32;
+
 /// Warps that a report of a launch without end tells of, besides the one that ran.
 const N_WHEREABOUTS: usize = 8;
 
@@ -43,6 +47,9 @@ struct Launch<'a> {
     budget: Budget,
     n_ctas: u64,
     next: AtomicU64,
+    /// CTAs that have begun and not ended, and how many the card holds.
+    n_resident: AtomicU64,
+    n_seats: u64,
     is_over: AtomicBool,
     counts: Mutex<LaunchCounts>,
     /// When somebody counts.
@@ -81,6 +88,8 @@ pub fn launch(
         budget: Budget::new(options.step_limit, n_workers),
         n_ctas,
         next: AtomicU64::new(0),
+        n_resident: AtomicU64::new(0),
+        n_seats: n_seats(shape, options.n_sms),
         is_over: AtomicBool::new(false),
         counts: Mutex::default(),
         footprint: options.counts.then(|| Arc::new(Footprint::new(memory))),
@@ -99,7 +108,29 @@ pub fn launch(
     }
 }
 
+/// CTAs that a card of `n_sms` holds at once, by their threads alone: registers and shared memory may allow for fewer. A
+/// CTA that waits for one beyond them waits for ever, here as there.
+fn n_seats(shape: Shape, n_sms: u32) -> u64 {
+    let n_threads = shape.block.iter().product::<u32>().next_multiple_of(32).max(32);
+    u64::from(n_sms) * u64::from((MAX_THREADS_PER_SM / n_threads).clamp(1, MAX_CTAS_PER_SM))
+}
+
 impl Launch<'_> {
+    /// The next CTA to begin, if there is one and the card has room for it.
+    fn take(&self) -> Option<u64> {
+        if self.next.load(Ordering::Relaxed) >= self.n_ctas {
+            return None;
+        }
+        let sit = |n| (n < self.n_seats).then_some(n + 1);
+        self.n_resident.fetch_update(Ordering::Relaxed, Ordering::Relaxed, sit).ok()?;
+        let next = self.next.fetch_add(1, Ordering::Relaxed);
+        if next >= self.n_ctas {
+            self.n_resident.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        Some(next)
+    }
+
     /// One worker: starts CTAs while there are any, and goes on with suspended ones in turn.
     fn work(&self) {
         let program = &self.kernel.program;
@@ -113,7 +144,7 @@ impl Launch<'_> {
         let mut spare: Vec<Cta> = Vec::new();
         while !self.is_over.load(Ordering::Relaxed) {
             let starts = turns.starts_another(suspended.len());
-            let next = starts.then(|| self.next.fetch_add(1, Ordering::Relaxed)).filter(|next| *next < self.n_ctas);
+            let next = if starts { self.take() } else { None };
             let (index, mut cta) = if let Some(next) = next {
                 let index = turns.cta(next, self.n_ctas);
                 let mut cta = spare.pop().unwrap_or_else(|| Cta::new(self.kernel, &self.shape, self.options.checks));
@@ -132,6 +163,7 @@ impl Launch<'_> {
             match progress {
                 Progress::Done => {
                     turns.ended();
+                    self.n_resident.fetch_sub(1, Ordering::Relaxed);
                     if let Some(checks) = &mut context.global_checks {
                         checks.end(index);
                     }
@@ -253,5 +285,16 @@ impl Launch<'_> {
             text: text.unwrap_or_default().trim().to_owned(),
             source: site.source.clone(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_card_holds_so_many_ctas() {
+        let seats = |x, y| n_seats(Shape { grid: [1; 3], block: [x, y, 1], dynamic_shared_bytes: 0 }, 108);
+        assert_eq!([seats(1, 1), seats(64, 1), seats(32, 3), seats(32, 32)], [3456, 3456, 108 * 21, 216]);
     }
 }

@@ -181,6 +181,11 @@ fn barriers_against_their_rules() {
     for (barrier, said) in [
         ("bar.sync 0, 33;", "33 threads, but a barrier waits for a multiple of 32"),
         ("mov.u32 %r2, 16;\nbar.sync %r2;", "barrier 16, but a CTA has barriers 0 to 15"),
+        ("and.b32 %r2, %r1, 1;\nbar.sync %r2;", "lanes 0 and 1 of one warp give the barriers 0 and 1, expected one"),
+        (
+            "setp.eq.u32 %p1, %r1, 7;\nselp.u32 %r2, 32, 64, %p1;\nbar.sync 0, %r2;",
+            "lanes 0 and 7 of one warp give the counts 64 and 32, expected one",
+        ),
         ("bar.sync 0, 96;", "96 threads, but the CTA has no more than 64"),
         (
             "setp.ge.u32 %p1, %r1, 32;\n@%p1 bra END;\nbar.arrive 1, 64;\nbar.sync 1, 64;\nEND:\nbar.sync 0;",

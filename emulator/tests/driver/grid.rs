@@ -156,3 +156,23 @@ fn child_wait_for_all() {
     ok(Kernel::new(WAIT_FOR_ALL, "wait_for_all").run(n, 64, &[counter, out]));
     assert_eq!(download(out, n as usize), vec![n; n as usize]);
 }
+
+#[test]
+fn blocks_that_wait_for_more_than_the_card_holds_wait_for_ever() {
+    for n_threads in ["1", "2"] {
+        let variables = [("GPU", "a100"), ("STEP_LIMIT", "20000000"), ("THREADS", n_threads)];
+        succeeds("grid::child_wait_for_too_many", &variables);
+    }
+}
+
+#[test]
+#[ignore = "run by another test"]
+fn child_wait_for_too_many() {
+    const LAUNCH_TIMEOUT: u32 = 702;
+    let _context = Context::new();
+    // Two blocks of 1024 threads on each of 108 SMs.
+    for (n, code) in [(216, 0), (217, LAUNCH_TIMEOUT)] {
+        let (counter, out) = (upload(&[0]), upload(&vec![0; n as usize]));
+        assert_eq!(Kernel::new(WAIT_FOR_ALL, "wait_for_all").run(n, 1024, &[counter, out]), code, "{n} blocks");
+    }
+}

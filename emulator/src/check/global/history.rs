@@ -7,6 +7,8 @@ use std::ops::Range;
 const LANE_BITS: u32 = 5;
 /// Accesses that a record can tell apart.
 const MAX_ACCESS: u32 = u32::MAX >> LANE_BITS;
+/// Accesses of a launch that are remembered at a time: 96 MiB of them.
+const MAX_LISTED: usize = 1 << 22;
 
 /// Accesses of one instruction by one warp, between two events that order them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +20,8 @@ pub struct Access {
     pub bytes: u32,
     pub is_write: bool,
     pub is_strong: bool,
+    /// Strong for its own CTA only.
+    pub is_narrow: bool,
     pub is_non_coherent: bool,
 }
 
@@ -26,15 +30,22 @@ pub struct Access {
 pub struct Run {
     pub range: Range<u64>,
     pub first_lane: u32,
-    /// Of a lane, a power of two.
+    /// Of a lane: any number, as a short `cp.async` reads what it wants.
     pub bytes: u32,
 }
 
 impl Run {
     fn lane(&self, at: u64) -> u32 {
         // A place before the run is in the same unit as its first byte.
-        self.first_lane + (at.saturating_sub(self.range.start) >> self.bytes.trailing_zeros()) as u32
+        self.first_lane + n_lanes(at.saturating_sub(self.range.start), self.bytes)
     }
+}
+
+/// How many lanes of `bytes` bytes each are wholly within `n` bytes.
+#[inline(always)]
+fn n_lanes(n: u64, bytes: u32) -> u32 {
+    // Nearly all sizes are powers of two, and divisions are slow.
+    if bytes.is_power_of_two() { (n >> bytes.trailing_zeros()) as u32 } else { (n / u64::from(bytes)) as u32 }
 }
 
 /// Another access, and where it meets the one at hand.
@@ -124,7 +135,7 @@ impl History {
     /// No further access can be told apart: [`History::clear`] it.
     #[inline(always)]
     pub fn is_full(&self) -> bool {
-        self.last() == MAX_ACCESS
+        self.last() == MAX_ACCESS || self.accesses.list.len() >= MAX_LISTED
     }
 
     /// Forgets all accesses, which misses races with them but finds none that are none.
@@ -139,7 +150,8 @@ impl History {
     #[inline(always)]
     pub fn number(&mut self, access: Access, closed: u32) -> u32 {
         let latest = self.latest[access.pc as usize];
-        if latest > closed && self.accesses.get(latest).warp == access.warp {
+        let is_like = |it: &Access| it.warp == access.warp && it.bytes == access.bytes;
+        if latest > closed && is_like(self.accesses.get(latest)) {
             return latest;
         }
         self.accesses.list.push(access);
@@ -175,6 +187,13 @@ impl History {
             self.records.blocks.slice_mut(block as usize..block as usize + 1)[0] = state;
         }
         Ok(())
+    }
+
+    /// `Err` is a write of the bytes of `run` behind access `number`.
+    pub fn written_since(&self, run: &Run, number: u32) -> Result<(), Meeting> {
+        self.check(self.records.writers.slice(self.units(&run.range)), &run.range, &|_, its_number| {
+            its_number <= number
+        })
     }
 
     /// A write, like [`History::read`].
@@ -242,8 +261,7 @@ impl History {
         if is_fine(&with, number) {
             return Ok(());
         }
-        let n_lanes_before = (part.start - start) >> with.bytes.trailing_zeros();
-        let lane = (record & ((1 << LANE_BITS) - 1)) + n_lanes_before as u32;
+        let lane = (record & ((1 << LANE_BITS) - 1)) + n_lanes(part.start - start, with.bytes);
         Err(Meeting { at: part.start, with, lane })
     }
 

@@ -6,16 +6,19 @@
 //! belongs, after a barrier, to all (cumulativity), so thread 0 may signal for its CTA. Accesses run one after the other,
 //! so what a read observes is what was written last.
 
-use super::clock::Clock;
+use super::{clock::Clock, history::Access};
 use crate::exec::observe::Event;
-use std::{collections::HashMap, rc::Rc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    rc::Rc,
+};
 
 /// The state of all CTAs that are under way, and of the locations that they signal through.
 #[derive(Debug)]
 pub struct Order {
     n_warps: usize,
-    /// By linear index.
-    ctas: Vec<Option<Box<Cta>>>,
+    /// By linear index: few of a large grid are under way.
+    ctas: BTreeMap<usize, Box<Cta>>,
     /// What each location that was written strongly releases, by its unit of four bytes.
     released: HashMap<u64, Rc<Clock>>,
 }
@@ -28,12 +31,16 @@ struct Cta {
     /// Its warps may be ordered by something that is not followed here.
     is_lenient: bool,
     has_fenced: bool,
+    /// A bit for each warp whose threads have all exited.
+    exited: u32,
 }
 
 #[derive(Clone, Debug)]
 struct Warp {
     /// Accesses up to this one had their say in an order; later ones need numbers of their own.
     closed: u32,
+    /// The latest access before the warp's latest `cp.async`: a later write needs a number of its own.
+    issued: u32,
     knows: Knowledge,
 }
 
@@ -80,7 +87,7 @@ pub struct Runner {
 
 impl Order {
     pub fn new(n_warps: u32) -> Order {
-        Order { n_warps: n_warps as usize, ctas: Vec::new(), released: HashMap::new() }
+        Order { n_warps: n_warps as usize, ctas: BTreeMap::new(), released: HashMap::new() }
     }
 
     /// The warp's index in the grid.
@@ -95,12 +102,12 @@ impl Order {
     }
 
     fn cta(&mut self, cta: usize) -> &mut Cta {
-        self.ctas[cta].as_mut().expect("the CTA is under way")
+        self.ctas.get_mut(&cta).expect("the CTA is under way")
     }
 
     #[inline(always)]
     fn warp(&self, Runner { cta, warp }: Runner) -> &Warp {
-        &self.ctas[cta].as_ref().expect("the CTA is under way").warps[warp]
+        &self.ctas.get(&cta).expect("the CTA is under way").warps[warp]
     }
 
     fn warp_mut(&mut self, Runner { cta, warp }: Runner) -> &mut Warp {
@@ -109,46 +116,60 @@ impl Order {
 
     /// The warp's accesses up to this one are closed: see [`Warp::closed`].
     #[inline(always)]
-    pub fn closed(&self, runner: Runner) -> u32 {
-        self.warp(runner).closed
+    pub fn closed(&self, runner: Runner, is_write: bool) -> u32 {
+        let Warp { closed, issued, .. } = self.warp(runner);
+        if is_write { *closed.max(issued) } else { *closed }
+    }
+
+    /// The warp began to copy: its latest access so far is `now`.
+    pub fn issue(&mut self, runner: Runner, now: u32) {
+        self.warp_mut(runner).issued = now;
     }
 
     /// Whether an access by a warp (its index in the grid) comes before what `runner` does now.
     pub fn is_before(&self, (warp, access): (usize, u32), runner: Runner) -> bool {
         let is_lenient = || {
-            let cta = self.ctas[runner.cta].as_ref().expect("the CTA is under way");
+            let cta = self.ctas.get(&runner.cta).expect("the CTA is under way");
             cta.is_lenient && warp / self.n_warps == runner.cta
         };
         warp == self.in_grid(runner) || self.warp(runner).knows.ordered.last_of(warp) >= access || is_lenient()
     }
 
+    /// Whether both accesses are strong, each in a scope that holds the other: then they don't race
+    /// (#morally-strong-operations).
+    #[inline(always)]
+    pub fn are_strong(&self, one: &Access, other: &Access) -> bool {
+        let is_wide = !one.is_narrow && !other.is_narrow;
+        one.is_strong && other.is_strong && (is_wide || self.in_cta(one.warp).0 == self.in_cta(other.warp).0)
+    }
+
     /// Forgets everything but who is under way.
     pub fn clear(&mut self) {
         self.released.clear();
-        let n_warps = self.n_warps;
-        self.ctas.iter_mut().flatten().for_each(|cta| **cta = Cta::new(n_warps, 0));
+        for cta in self.ctas.values_mut() {
+            cta.warps.fill(Warp::new(0));
+            cta.gathered.clear();
+        }
     }
 
     /// A CTA has ended.
     pub fn end(&mut self, cta: usize) {
-        self.ctas[cta] = None;
+        self.ctas.remove(&cta);
     }
 
     /// `now` is the number of the latest access.
     pub fn event(&mut self, runner: Runner, event: Event, is_narrow: bool, now: u32) {
         match event {
             Event::Start => {
-                if self.ctas.len() <= runner.cta {
-                    self.ctas.resize_with(runner.cta + 1, || None);
-                }
-                self.ctas[runner.cta] = Some(Box::new(Cta::new(self.n_warps, now)));
+                self.ctas.insert(runner.cta, Box::new(Cta::new(self.n_warps, now)));
             }
             // A warp counts as one thread.
-            Event::WarpSync { .. } | Event::Exit => {}
+            Event::WarpSync { .. } => {}
+            Event::Exit => self.cta(runner.cta).exited |= 1 << runner.warp,
             Event::Fence { .. } if is_narrow => self.fence_narrowly(runner),
             Event::Fence { .. } => self.fence(runner, now),
             Event::Arrive { id } => self.arrive(runner, id, now),
-            Event::Complete { id, waiting, .. } => self.complete(runner.cta, id, waiting),
+            Event::Complete { id, arrived, waiting } => self.complete(runner.cta, id, arrived, waiting, now),
         }
     }
 
@@ -170,9 +191,16 @@ impl Order {
         Rc::make_mut(&mut gathered.ordered).add(in_grid, now);
     }
 
-    fn complete(&mut self, cta: usize, id: usize, waiting: u32) {
+    /// A warp that exited is counted as arrived at the barriers of the whole CTA: they may have waited for its exit.
+    fn complete(&mut self, cta: usize, id: usize, arrived: u32, waiting: u32, now: u32) {
+        let first_in_grid = cta * self.n_warps;
         let cta = self.cta(cta);
         let Some(mut gathered) = cta.gathered.get_mut(id).and_then(Option::take) else { return };
+        let is_whole = (0..cta.warps.len()).all(|warp| (arrived | cta.exited) >> warp & 1 == 1);
+        for warp in (0..cta.warps.len()).filter(|warp| is_whole && cta.exited >> warp & 1 == 1) {
+            gathered.join(&cta.warps[warp].knows);
+            Rc::make_mut(&mut gathered.ordered).add(first_in_grid + warp, now);
+        }
         // The model asks for a fence after the strong read. NVIDIA's own reduction has none, only this barrier, which is
         // enough on every card: what is read behind it was in no cache yet.
         if let Some(observed) = gathered.observed.take() {
@@ -199,8 +227,9 @@ impl Order {
         self.cta(runner.cta).is_lenient = true;
     }
 
-    /// Strong accesses to shared memory behind a fence may order the CTA's warps, which is not followed either.
-    pub fn signal_through_shared(&mut self, cta: usize, is_fence: bool) {
+    /// Strong accesses to shared memory, or for a CTA alone, may order its warps behind a fence, which is not followed
+    /// either.
+    pub fn signal_within(&mut self, cta: usize, is_fence: bool) {
         let cta = self.cta(cta);
         cta.is_lenient |= cta.has_fenced || is_fence;
     }
@@ -241,9 +270,20 @@ impl Order {
     }
 }
 
+impl Warp {
+    fn new(now: u32) -> Warp {
+        Warp { closed: now, issued: 0, knows: Knowledge::default() }
+    }
+}
+
 impl Cta {
     fn new(n_warps: usize, now: u32) -> Cta {
-        let warp = Warp { closed: now, knows: Knowledge::default() };
-        Cta { warps: vec![warp; n_warps], gathered: Vec::new(), is_lenient: false, has_fenced: false }
+        Cta {
+            warps: vec![Warp::new(now); n_warps],
+            gathered: Vec::new(),
+            is_lenient: false,
+            has_fenced: false,
+            exited: 0,
+        }
     }
 }

@@ -100,8 +100,8 @@ fn barriers_order_the_warps_of_a_cta_only() {
     assert_eq!(bench.row(0, 1, Kind::Load, DATA, 4), RACE, "no barrier");
 }
 
-/// Warp 1 of CTA 0 writes, warp 0 signals; warp 0 of CTA 1 sees it, warp 1 reads. Leaves out one step.
-fn signalled(left_out: usize) -> Result<(), FaultKind> {
+/// Warp 1 of CTA 0 writes, warp 0 signals; warp 0 of CTA 1 sees it, warp 1 reads. Leaves out some steps.
+fn signalled(left_out: &[usize]) -> Result<(), FaultKind> {
     let mut bench = Bench::new(4);
     let steps: [&dyn Fn(&mut Bench) -> Result<(), FaultKind>; 8] = [
         &|it| it.row(0, 1, Kind::Store, DATA, 4),
@@ -113,15 +113,17 @@ fn signalled(left_out: usize) -> Result<(), FaultKind> {
         &|it| Ok(it.barrier(1)),
         &|it| it.row(1, 1, Kind::Load, DATA, 4),
     ];
-    steps.iter().enumerate().filter(|(step, _)| *step != left_out).try_for_each(|(_, step)| step(&mut bench))
+    steps.iter().enumerate().filter(|(step, _)| !left_out.contains(step)).try_for_each(|(_, step)| step(&mut bench))
 }
 
 #[test]
 fn a_release_that_is_acquired_orders_ctas_and_every_part_of_it_is_needed() {
-    assert_eq!(signalled(usize::MAX), Ok(()));
-    for step in 1..7 {
-        assert_eq!(signalled(step), RACE, "without step {step}");
+    assert_eq!(signalled(&[]), Ok(()));
+    for step in [1, 2, 3, 4, 6] {
+        assert_eq!(signalled(&[step]), RACE, "without step {step}");
     }
+    assert_eq!(signalled(&[5]), Ok(()), "a barrier acquires too");
+    assert_eq!(signalled(&[5, 6]), RACE, "without a fence or a barrier");
 }
 
 #[test]
@@ -179,4 +181,119 @@ fn nobody_may_read_what_nobody_wrote() {
     assert_eq!(trouble.access, Some(("global", false, DEVICE_BASE + end, 4)));
     assert_eq!(bench.row(0, 0, Kind::Store, end - 40, 4), Ok(()));
     assert_eq!(bench.row(0, 0, Kind::Load, end - 40, 4), Ok(()));
+}
+
+#[test]
+fn a_warp_that_exited_has_arrived() {
+    for exits in [false, true] {
+        let mut bench = Bench::new(4);
+        bench.row(0, 1, Kind::Store, DATA, 4).unwrap();
+        if exits {
+            bench.event(0, 1, Event::Exit);
+        }
+        bench.event(0, 0, Event::Arrive { id: 0 });
+        bench.event(0, 0, Event::Complete { id: 0, arrived: 1, waiting: 1 });
+        assert_eq!(bench.row(0, 0, Kind::Load, DATA, 4), if exits { Ok(()) } else { RACE });
+    }
+}
+
+#[test]
+fn a_lane_of_three_bytes_is_named() {
+    let mut bench = Bench::new(1);
+    let places = [DEVICE_BASE + DATA; 32];
+    let touch = Touch { kind: Kind::Load, is_strong: false, lanes: 1 << 31, bytes: 3, places: Places::Each(&places) };
+    bench.touch(1, 0, &touch).unwrap();
+    let places = [DEVICE_BASE + DATA + 2; 32];
+    let touch = Touch { kind: Kind::Store, is_strong: false, lanes: 1, bytes: 1, places: Places::Each(&places) };
+    let trouble = bench.0.touch(At { cta: 2, warp: 0, pc: 3 }, &touch).unwrap_err();
+    assert_eq!(trouble.other.map(|it| (it.cta, it.thread)), Some((1, 31)));
+    let beside = Places::Row(DEVICE_BASE + DATA + 3);
+    let touch = Touch { kind: Kind::Store, is_strong: false, lanes: !0, bytes: 1, places: beside };
+    assert_eq!(bench.touch(2, 0, &touch), Ok(()), "the byte behind");
+}
+
+#[test]
+fn a_cta_far_into_the_grid_costs_no_more_than_the_first() {
+    let mut bench = Bench::new(4);
+    let last = (1 << 31) - 1;
+    bench.event(last, 0, Event::Start);
+    bench.row(last, 1, Kind::Store, DATA, 4).unwrap();
+    assert_eq!(bench.row(0, 1, Kind::Load, DATA, 4), RACE);
+}
+
+#[test]
+fn what_is_remembered_of_a_launch_is_bounded() {
+    let mut bench = Bench::new(4);
+    let access = Access {
+        warp: 0,
+        pc: PC,
+        bytes: 4,
+        is_write: false,
+        is_strong: false,
+        is_narrow: false,
+        is_non_coherent: false,
+    };
+    let history = bench.0.history();
+    let n = (0..1 << 23).find(|_| {
+        let closed = history.last();
+        history.number(access, closed);
+        history.is_full()
+    });
+    assert!(n.is_some(), "8 Mi accesses are not too many");
+    bench.row(0, 0, Kind::Store, DATA, 4).unwrap();
+    assert_eq!(bench.0.history().last(), 1, "begun anew");
+    assert_eq!(bench.row(1, 0, Kind::Load, DATA, 4), RACE);
+}
+
+/// Makes the accesses of one kind narrow.
+fn narrow(bench: &mut Bench, kind: Kind) {
+    bench.0.semantics[(PC + kind as u32) as usize].is_narrow = true;
+}
+
+#[test]
+fn accesses_for_a_cta_are_strong_there_only() {
+    for other in [Kind::Atomic, Kind::Load] {
+        let mut bench = Bench::new(4);
+        narrow(&mut bench, Kind::Atomic);
+        bench.one(0, 0, Kind::Atomic, true, FLAG).unwrap();
+        assert_eq!(bench.one(0, 1, other, true, FLAG), Ok(()), "the same CTA");
+        assert_eq!(bench.one(1, 0, other, true, FLAG), RACE, "another CTA");
+    }
+}
+
+#[test]
+fn accesses_for_a_cta_release_nothing_to_others() {
+    for is_narrow in [false, true] {
+        let mut bench = Bench::new(4);
+        if is_narrow {
+            narrow(&mut bench, Kind::Store);
+        }
+        bench.row(0, 0, Kind::Load, DATA, 4).unwrap();
+        bench.event(0, 0, FENCE);
+        bench.one(0, 0, Kind::Store, true, FLAG).unwrap();
+        let seen = bench.one(1, 0, Kind::Atomic, true, FLAG);
+        bench.event(1, 0, FENCE);
+        let written = bench.one(1, 0, Kind::Atomic, true, DATA);
+        assert_eq!((seen, written), if is_narrow { (RACE, RACE) } else { (Ok(()), Ok(())) });
+    }
+}
+
+#[test]
+fn a_source_is_not_written_before_the_wait() {
+    for warp in [0, 1] {
+        let mut bench = Bench::new(4);
+        let at = At { cta: 0, warp: 0, pc: 7 };
+        let places = [DEVICE_BASE + DATA; 32];
+        let touch = Touch { kind: Kind::Load, is_strong: false, lanes: 8, bytes: 4, places: Places::Each(&places) };
+        bench.one(0, warp, Kind::Store, false, DATA).unwrap();
+        bench.barrier(0);
+        bench.0.touch(at, &touch).unwrap();
+        let issued = bench.0.copy_issued(at);
+        bench.barrier(0);
+        assert!(bench.0.copy_landed(at, issued, &touch).is_ok());
+        bench.one(0, warp, Kind::Store, false, DATA).unwrap();
+        let trouble = bench.0.copy_landed(at, issued, &touch).unwrap_err();
+        assert_eq!((trouble.kind, trouble.lane), (FaultKind::RaceGlobal, 3));
+        assert_eq!(trouble.other.map(|it| it.thread), Some(warp * 32 + 3));
+    }
 }
