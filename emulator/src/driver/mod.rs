@@ -19,7 +19,8 @@
 //!
 //! Device memory: `total` is the card's, or three quarters of the machine's if that is less, and `free` is `total` less the
 //! bytes that are allocated, without rounding. Addresses are multiples of 256, with at least 4 KiB of guard behind each
-//! allocation. With `CUDA_EMULATOR_MODE=check` and `stress` freed addresses are not used again while there are others.
+//! allocation. With `CUDA_EMULATOR_MODE=check` and `stress` freed addresses are not used again until 4096 others were
+//! freed, or there are no others.
 //!
 //! Faults of device code are sticky, as on a GPU: they are reported on stderr, and every later call in the context returns
 //! the code, until the context is destroyed (or the primary one reset or released).
