@@ -92,7 +92,9 @@ pub unsafe extern "C" fn cuMemHostRegister_v2(pointer: *mut c_void, bytes: usize
             return Err(Error::INVALID_VALUE);
         }
         if !is_mapped(address..address + bytes as u64, flags & READ_ONLY == 0) {
-            say!("{bytes} bytes at {address:#x} cannot be registered: the process has no such memory");
+            say!(
+                "{bytes} bytes at {address:#x} cannot be registered: expected mapped memory, to write unless it is READ_ONLY"
+            );
             return Err(Error::INVALID_VALUE);
         }
         driver.captures().refuse_unsafe()?;
