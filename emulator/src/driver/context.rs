@@ -9,6 +9,7 @@ use super::{
     put, put_if_wanted,
     state::driver,
 };
+use crate::exec::printf;
 use std::{
     ffi::{c_int, c_uint, c_ulonglong, c_void},
     sync::{Arc, PoisonError, atomic::Ordering::Relaxed},
@@ -289,9 +290,12 @@ pub unsafe extern "C" fn cuCtxGetApiVersion(context: Handle, version: *mut c_uin
     })
 }
 
+/// `CU_LIMIT_PRINTF_FIFO_SIZE`.
+const PRINTF_FIFO_SIZE: u32 = 1;
+
 /// The value a limit has before it is set: stack, printf buffer, heap, depth, launches, L2 fetch, persisting L2.
 fn default_limit(limit: u32) -> Result<usize> {
-    let values = [1 << 10, 1 << 20, 8 << 20, 2, 2048, 128, 0];
+    let values = [1 << 10, printf::DEFAULT_LIMIT, 8 << 20, 2, 2048, 128, 0];
     values.get(limit as usize).copied().ok_or(Error::UNSUPPORTED_LIMIT)
 }
 
@@ -308,7 +312,8 @@ pub unsafe extern "C" fn cuCtxGetLimit(value: *mut usize, limit: u32) -> u32 {
     })
 }
 
-/// Limits are remembered and bound nothing: device code here has no heap, and as much stack as it declares.
+/// Limits are remembered. That of the printf buffer, which all contexts share, holds for what is printed from now on; the
+/// others bound nothing: device code here has no heap, and as much stack as it declares.
 ///
 /// # Safety
 /// As CUDA's.
@@ -317,6 +322,9 @@ pub unsafe extern "C" fn cuCtxSetLimit(limit: u32, value: usize) -> u32 {
     entry(|| {
         default_limit(limit)?;
         let context = current()?;
+        if limit == PRINTF_FIFO_SIZE {
+            printf::set_limit(value);
+        }
         context.limits.lock().unwrap_or_else(PoisonError::into_inner).insert(limit, value);
         Ok(())
     })

@@ -2,7 +2,8 @@
 //!
 //! What is deferred, and what is not, is what CUDA's reference promises and no more. A copy between device and pinned
 //! memory, and a memset, is deferred. From pageable memory the bytes are taken during the call; a copy to pageable memory
-//! is done when the call returns. In a graph pageable memory is used by address, at each launch. The calls without `Async` wait, but for memsets and copies inside the device.
+//! is done when the call returns. In a graph pageable memory is used by address, at each launch. The calls without `Async`
+//! wait, but for memsets and copies inside the device.
 
 use super::{
     DevicePtr, Handle, entry,
@@ -18,7 +19,7 @@ use std::{ffi::c_void, ptr};
 const STAGE_BYTES: u64 = 1 << 20;
 
 /// The legacy default stream.
-const LEGACY: Handle = ptr::null_mut();
+pub const LEGACY: Handle = ptr::null_mut();
 
 /// Queues a copy of one row.
 ///

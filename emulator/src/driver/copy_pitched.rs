@@ -2,7 +2,7 @@
 
 use super::{
     DevicePtr, Handle,
-    copy::{copy_box, fill},
+    copy::{LEGACY, copy_box, fill},
     entry,
     error::{Error, Result},
     put, put_if_wanted,
@@ -13,9 +13,6 @@ use std::{
     ffi::{c_uint, c_void},
     ptr,
 };
-
-/// The legacy default stream.
-const LEGACY: Handle = ptr::null_mut();
 
 /// One end in `CUDA_MEMCPY2D`.
 #[repr(C)]

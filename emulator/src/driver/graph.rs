@@ -125,11 +125,13 @@ fn label(body: &Body) -> String {
     }
 }
 
+/// The flag of an instantiation that also brings the graph to the device.
+const UPLOAD: c_ulonglong = 2;
+
 /// # Errors
 /// When the flags contradict each other, or ask for launches from device code.
 fn check_flags(flags: c_ulonglong) -> Result {
     const AUTO_FREE_ON_LAUNCH: c_ulonglong = 1;
-    const UPLOAD: c_ulonglong = 2;
     const DEVICE_LAUNCH: c_ulonglong = 4;
     const USE_NODE_PRIORITY: c_ulonglong = 8;
     if flags & !(AUTO_FREE_ON_LAUNCH | UPLOAD | DEVICE_LAUNCH | USE_NODE_PRIORITY) != 0
@@ -144,7 +146,6 @@ fn check_flags(flags: c_ulonglong) -> Result {
 /// As CUDA's.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuGraphInstantiateWithFlags(out: *mut Handle, graph: Handle, flags: c_ulonglong) -> u32 {
-    const UPLOAD: c_ulonglong = 2;
     entry(|| {
         // Only `cuGraphInstantiateWithParams` has the stream that this one needs.
         if flags & UPLOAD != 0 {

@@ -8,7 +8,10 @@ use super::{
     put,
     state::driver,
 };
-use crate::mem::allocations::Kind;
+use crate::mem::{
+    allocations::{DEVICE_BASE, Kind},
+    map::is_mapped,
+};
 use std::ffi::{c_uint, c_void};
 
 /// Portable, device-mapped, write-combined.
@@ -16,6 +19,9 @@ const ALLOC_FLAGS: c_uint = 7;
 
 /// Portable, device-mapped, I/O memory, read-only.
 const REGISTER_FLAGS: c_uint = 15;
+
+/// The registered memory is only read by device code, so that the program need not be able to write it.
+const READ_ONLY: c_uint = 8;
 
 /// The flag that unified addressing implies.
 const DEVICE_MAP: c_uint = 2;
@@ -74,15 +80,21 @@ fn unpin(pointer: *mut c_void, is_registered: bool, otherwise: Error) -> Result 
 }
 
 /// # Safety
-/// As CUDA's. The range stays allocated until it is unregistered.
+/// As CUDA's. The range stays mapped until it is unregistered.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuMemHostRegister_v2(pointer: *mut c_void, bytes: usize, flags: c_uint) -> u32 {
     entry(|| {
         let driver = driver()?;
         let context = driver.objects().current()?;
         let address = pointer as u64;
-        let is_range = address != 0 && bytes != 0 && address.checked_add(bytes as u64).is_some();
-        if !is_range || flags & !REGISTER_FLAGS != 0 {
+        let is_host = address.checked_add(bytes as u64).is_some_and(|end| end <= DEVICE_BASE);
+        if bytes == 0 || !is_host || flags & !REGISTER_FLAGS != 0 {
+            return Err(Error::INVALID_VALUE);
+        }
+        if !is_mapped(address..address + bytes as u64, flags & READ_ONLY == 0) {
+            say!(
+                "{bytes} bytes at {address:#x} cannot be registered: expected mapped memory, to write unless it is READ_ONLY"
+            );
             return Err(Error::INVALID_VALUE);
         }
         driver.captures().refuse_unsafe()?;

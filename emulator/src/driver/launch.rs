@@ -305,7 +305,10 @@ unsafe fn extra_params<'a>(extra: *mut *mut c_void) -> Result<&'a [u8], Error> {
             match *extra.add(i) as usize {
                 END => break,
                 BUFFER_POINTER => buffer = (*extra.add(i + 1)).cast(),
-                BUFFER_SIZE => bytes = *(*extra.add(i + 1)).cast::<usize>(),
+                BUFFER_SIZE => {
+                    let size = (*extra.add(i + 1)).cast::<usize>();
+                    bytes = *size.as_ref().ok_or(Error::INVALID_VALUE)?;
+                }
                 _ => return Err(Error::INVALID_VALUE),
             }
         }

@@ -14,11 +14,13 @@
 //! - `CUresult cuda_emulator_lines(const char* kernel, cuda_emulator_line_fn* each, void* user)`: the same by source line.
 //! - `const char* cuda_emulator_class_name(size_t index)`: of a class of instructions, or null when there are no more.
 //! - `CUresult cuda_emulator_reset_counters(void)`: waits for all work and sets the totals to zero.
-//! - `const char* cuda_emulator_last_fault(void)`: the report of the last fault in the process, or null. Never freed.
+//! - `const char* cuda_emulator_last_fault(void)`: the report of the last fault in the process, or null. It is
+//!   valid until 64 others have followed.
 //!
 //! Device memory: `total` is the card's, or three quarters of the machine's if that is less, and `free` is `total` less the
 //! bytes that are allocated, without rounding. Addresses are multiples of 256, with at least 4 KiB of guard behind each
-//! allocation. With `CUDA_EMULATOR_MODE=check` and `stress` freed addresses are not used again while there are others.
+//! allocation. With `CUDA_EMULATOR_MODE=check` and `stress` freed addresses are not used again until 4096 others were
+//! freed, or there are no others.
 //!
 //! Faults of device code are sticky, as on a GPU: they are reported on stderr, and every later call in the context returns
 //! the code, until the context is destroyed (or the primary one reset or released).
@@ -31,8 +33,8 @@
 //! sharing with other processes, virtual memory management, conditional nodes, `cuStreamWaitValue`, linking of several
 //! inputs. Memory that a graph allocates is there for as long as the graph is, also after its free node.
 //!
-//! Locks: an entry point may hold the table of objects and take one of the others (memory, captures, queue, counters), and holds
-//! nothing else while it takes the table; the lock of an executable graph or an event comes before those of captures and
+//! Locks: an entry point may hold the table of objects and take one of the others (memory, captures, queue, counters), and
+//! holds nothing else while it takes the table; the lock of an executable graph or an event comes before those of captures and
 //! queue, that of the graphs' addresses after all. Nobody holds a lock of these while work runs or while waiting for
 //! work, so that queueing never waits for a kernel.
 //!
@@ -89,7 +91,8 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-/// A `CUcontext`, `CUstream`, `CUevent`, `CUmodule`, `CUfunction`, `CUgraph` or `CUgraphExec`: a number that looks like a pointer.
+/// A `CUcontext`, `CUstream`, `CUevent`, `CUmodule`, `CUfunction`, `CUgraph` or `CUgraphExec`: a number that looks like a
+/// pointer.
 pub type Handle = *mut c_void;
 
 /// A `CUdeviceptr`.

@@ -25,7 +25,7 @@ use std::{
     ffi::CString,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicI32, AtomicU32, Ordering::Relaxed},
+        atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering::Relaxed},
     },
     thread::{self, ThreadId},
     time::Instant,
@@ -47,6 +47,8 @@ pub struct Context {
     /// What `cuCtxSetLimit` stored, by limit.
     pub limits: Mutex<HashMap<u32, usize>>,
     pub cache_config: AtomicU32,
+    /// Kernels queued so far.
+    pub n_launches: AtomicU64,
 }
 
 impl Context {
@@ -197,6 +199,7 @@ impl Objects {
             per_thread: Mutex::default(),
             limits: Mutex::default(),
             cache_config: 0.into(),
+            n_launches: 0.into(),
         });
         self.contexts.insert(handle, Arc::clone(&context));
         context

@@ -1,17 +1,20 @@
 //! Streams: queues of work, the order between them, and who does the work.
 //!
 //! Work is really deferred. It is done by whoever waits for it, and otherwise by one worker thread that starts within a
-//! millisecond, so that a host which only polls makes progress. One piece of work runs at a time.
+//! millisecond, so that a host which only polls makes progress. One piece of work runs at a time, and beside it one of the
+//! program's own functions ([`Runner::Caller`]), on a thread of its own: it may block on what the program holds.
 //!
 //! **Why this cannot deadlock.** Every piece of work gets the next number of one sequence, and waits only for work with
 //! lower numbers: the work before it in its stream, and a list of [`Ticket`]s that existed when it was queued. So the
-//! unfinished work with the lowest number can always run. A waiter either runs something or waits while another thread
-//! runs something, and the lock is never held meanwhile. (Work that itself waits for the queue would wait for itself:
-//! the entry points refuse calls out of a host function.)
+//! unfinished work with the lowest number runs already, or can always be begun. A waiter either runs something or waits
+//! while another thread does, and the lock is never held meanwhile. A function of the program that blocks holds up what
+//! is ordered behind it and other functions of the program, which CUDA may run one by one too, and nothing else. (Work
+//! that itself waits for the queue would wait for itself: the entry points refuse calls out of a host function.)
 //!
 //! A waiter runs only what its goal needs, so that a forgotten wait between two streams shows; under a seed, any work
 //! that is ready may come next.
 
+use crate::sched::random::Random;
 use std::{
     cell::Cell,
     collections::{BTreeMap, VecDeque},
@@ -28,6 +31,15 @@ const SEEDED_DELAY_US: u64 = 1000;
 
 /// Something to do. It must not panic, and must not wait for the queue.
 pub type Work = Box<dyn FnOnce() + Send>;
+
+/// Who does a piece of work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Runner {
+    /// Whoever waits for it, or the worker.
+    Anybody,
+    /// The thread for the program's own functions.
+    Caller,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StreamId(u64);
@@ -58,6 +70,14 @@ pub struct Ticket {
 struct Item {
     number: u64,
     after: Vec<Ticket>,
+    runner: Runner,
+    work: Work,
+}
+
+/// A function of the program whose turn has come.
+struct Call {
+    stream: StreamId,
+    number: u64,
     work: Work,
 }
 
@@ -65,6 +85,8 @@ struct Stream {
     context: u64,
     kind: Kind,
     waiting: VecDeque<Item>,
+    /// The caller has its first work.
+    is_calling: bool,
     /// The number of the work queued last, 0 for none.
     last: u64,
     /// The number of the work finished last, 0 for none.
@@ -77,8 +99,10 @@ struct Streams {
     streams: BTreeMap<StreamId, Stream>,
     /// The last number given to work or to a stream.
     n_made: u64,
-    /// Somebody is running work.
+    /// Somebody other than the caller is running work.
     is_busy: bool,
+    /// For the caller.
+    calls: VecDeque<Call>,
     /// When the oldest work was queued, while there is any.
     since: Option<Instant>,
     delay: Duration,
@@ -91,14 +115,16 @@ struct Shared {
     streams: Mutex<Streams>,
     /// Something for the worker: the first work, a hurry, the end.
     wake: Condvar,
+    /// Something for the caller.
+    call: Condvar,
     /// A piece of work is done.
     done: Condvar,
 }
 
-/// All streams, and the worker.
+/// All streams, the worker and the caller.
 pub struct Queue {
     shared: Arc<Shared>,
-    worker: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl Queue {
@@ -108,18 +134,22 @@ impl Queue {
             streams: BTreeMap::new(),
             n_made: 0,
             is_busy: false,
+            calls: VecDeque::new(),
             since: None,
             delay: DELAY,
             is_hurried: false,
             is_stopping: false,
-            shuffle: seed.map(|seed| Shuffle(Cell::new(seed))),
+            shuffle: seed.map(Shuffle::new),
         };
-        let shared = Arc::new(Shared { streams: Mutex::new(streams), wake: Condvar::new(), done: Condvar::new() });
-        let worker = thread::Builder::new().name("cuda-emulator".to_owned()).spawn({
+        let [wake, call, done] = [(); 3].map(|()| Condvar::new());
+        let shared = Arc::new(Shared { streams: Mutex::new(streams), wake, call, done });
+        let threads = [("cuda-emulator", Shared::work as fn(&Shared)), ("cuda-host-call", Shared::make_calls)];
+        let threads = threads.map(|(name, life)| {
             let shared = Arc::clone(&shared);
-            move || shared.work()
+            let thread = thread::Builder::new().name(name.to_owned()).spawn(move || life(&shared));
+            thread.expect("the system has threads for the queue")
         });
-        Self { shared, worker: Some(worker.expect("the system has no thread for the worker")) }
+        Self { shared, threads: threads.into() }
     }
 
     /// A new stream of `context`.
@@ -127,7 +157,8 @@ impl Queue {
         let mut streams = self.shared.lock();
         streams.n_made += 1;
         let id = StreamId(streams.n_made);
-        let stream = Stream { context, kind, waiting: VecDeque::new(), last: 0, done: 0, is_closed: false };
+        let waiting = VecDeque::new();
+        let stream = Stream { context, kind, waiting, is_calling: false, last: 0, done: 0, is_closed: false };
         streams.streams.insert(id, stream);
         id
     }
@@ -144,8 +175,21 @@ impl Queue {
     /// Queues `work` behind what is in `stream`, behind `after`, and behind what the legacy stream asks for. `None` when
     /// the stream is closed.
     pub fn push(&self, stream: StreamId, after: &[Ticket], work: Work) -> Option<Ticket> {
+        self.push_all(stream, after, [(Runner::Anybody, work)])
+    }
+
+    /// Queues pieces of work that follow each other, with nothing of another thread between them: the ticket of the last.
+    pub fn push_all(
+        &self,
+        stream: StreamId,
+        after: &[Ticket],
+        pieces: impl IntoIterator<Item = (Runner, Work)>,
+    ) -> Option<Ticket> {
         let mut streams = self.shared.lock();
-        let ticket = streams.push(stream, after, work);
+        let mut ticket = None;
+        for (runner, work) in pieces {
+            ticket = Some(streams.push(stream, after, runner, work)?);
+        }
         if streams.since.is_none() && ticket.is_some() {
             streams.since = Some(Instant::now());
             streams.delay = match &streams.shuffle {
@@ -185,10 +229,11 @@ impl Queue {
     pub fn wait(&self, goal: Ticket) {
         let mut streams = self.shared.lock();
         while !streams.is_done(goal) {
-            streams = if streams.is_busy {
-                self.shared.done.wait(streams).unwrap_or_else(PoisonError::into_inner)
-            } else {
-                self.shared.run_one(streams, Some(goal))
+            let next = if streams.is_busy { None } else { streams.pick(Some(goal)) };
+            streams = match next {
+                Some(stream) => self.shared.run_one(streams, stream),
+                // Somebody is running what comes first.
+                None => self.shared.done.wait(streams).unwrap_or_else(PoisonError::into_inner),
             };
         }
     }
@@ -198,9 +243,10 @@ impl Drop for Queue {
     fn drop(&mut self) {
         self.shared.lock().is_stopping = true;
         self.shared.wake.notify_one();
-        if let Some(worker) = self.worker.take() {
-            // The worker reports its own panic.
-            let _ = worker.join();
+        self.shared.call.notify_one();
+        for thread in self.threads.drain(..) {
+            // A thread reports its own panic.
+            let _ = thread.join();
         }
     }
 }
@@ -210,11 +256,16 @@ impl Shared {
         self.streams.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs one piece of work that is ready. Nobody is busy and there is unfinished work, so there is one.
-    fn run_one<'a>(&'a self, mut streams: MutexGuard<'a, Streams>, goal: Option<Ticket>) -> MutexGuard<'a, Streams> {
-        let stream = streams.pick(goal);
-        let item = streams.streams.get_mut(&stream).and_then(|it| it.waiting.pop_front());
-        let Item { number, work, .. } = item.expect("a stream was picked for its work");
+    /// Runs the first work of a stream, which is ready, or gives it to the caller. Nobody is busy.
+    fn run_one<'a>(&'a self, mut streams: MutexGuard<'a, Streams>, stream: StreamId) -> MutexGuard<'a, Streams> {
+        let it = streams.streams.get_mut(&stream).expect("a stream was picked");
+        let Item { number, runner, work, .. } = it.waiting.pop_front().expect("a stream was picked for its work");
+        if runner == Runner::Caller {
+            it.is_calling = true;
+            streams.calls.push_back(Call { stream, number, work });
+            self.call.notify_one();
+            return streams;
+        }
         streams.is_busy = true;
         drop(streams);
         work();
@@ -229,23 +280,44 @@ impl Shared {
     fn work(&self) {
         let mut streams = self.lock();
         while !streams.is_stopping {
-            let now = Instant::now();
-            let due = streams.since.map(|since| since + streams.delay);
-            streams = match due {
-                None => self.wake.wait(streams).unwrap_or_else(PoisonError::into_inner),
-                // While a waiter is busy, look again a little later: it may leave work behind.
-                Some(due) if streams.is_busy || (due > now && !streams.is_hurried) => {
-                    let pause = if streams.is_busy { DELAY } else { due - now };
+            let Some(since) = streams.since else {
+                streams = self.wake.wait(streams).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let early = (since + streams.delay).saturating_duration_since(Instant::now());
+            let is_early = !early.is_zero() && !streams.is_hurried;
+            let next = if streams.is_busy || is_early { None } else { streams.pick(None) };
+            streams = match next {
+                Some(stream) => self.run_one(streams, stream),
+                // While others are busy, look again a little later: they may leave work behind.
+                None => {
+                    let pause = if is_early { early } else { DELAY };
                     self.wake.wait_timeout(streams, pause).unwrap_or_else(PoisonError::into_inner).0
                 }
-                Some(_) => self.run_one(streams, None),
             };
+        }
+    }
+
+    /// The caller's life.
+    fn make_calls(&self) {
+        let mut streams = self.lock();
+        while !streams.is_stopping {
+            let Some(Call { stream, number, work }) = streams.calls.pop_front() else {
+                streams = self.call.wait(streams).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            drop(streams);
+            work();
+            streams = self.lock();
+            streams.finish(stream, number);
+            self.done.notify_all();
+            self.wake.notify_one();
         }
     }
 }
 
 impl Streams {
-    fn push(&mut self, stream: StreamId, after: &[Ticket], work: Work) -> Option<Ticket> {
+    fn push(&mut self, stream: StreamId, after: &[Ticket], runner: Runner, work: Work) -> Option<Ticket> {
         let &Stream { context, kind, is_closed, .. } = self.streams.get(&stream)?;
         if is_closed {
             return None;
@@ -263,7 +335,7 @@ impl Streams {
         let number = self.n_made;
         let it = self.streams.get_mut(&stream)?;
         it.last = number;
-        it.waiting.push_back(Item { number, after, work });
+        it.waiting.push_back(Item { number, after, runner, work });
         Some(Ticket { stream, number })
     }
 
@@ -275,27 +347,34 @@ impl Streams {
         item.after.iter().all(|ticket| self.is_done(*ticket))
     }
 
-    /// The stream whose first work runs next.
-    fn pick(&self, goal: Option<Ticket>) -> StreamId {
-        let fronts = self.streams.iter().filter_map(|(id, it)| Some((*id, it.waiting.front()?)));
-        let Some(shuffle) = &self.shuffle else {
-            return match goal {
-                Some(goal) => self.first_needed(goal),
-                None => fronts.min_by_key(|(_, item)| item.number).expect("there is unfinished work").0,
-            };
-        };
-        let ready: Vec<StreamId> = fronts.filter(|(_, item)| self.is_ready(item)).map(|(id, _)| id).collect();
-        ready[shuffle.below(ready.len() as u64) as usize]
+    /// The stream whose first work runs next. `None` when all that is wanted waits for the caller. Nobody is busy.
+    fn pick(&self, goal: Option<Ticket>) -> Option<StreamId> {
+        let idle = self.streams.iter().filter(|(_, it)| !it.is_calling);
+        let fronts = idle.filter_map(|(id, it)| Some((*id, it.waiting.front()?)));
+        let ready = fronts.filter(|(_, item)| self.is_ready(item));
+        match (&self.shuffle, goal) {
+            (None, Some(goal)) => self.first_needed(goal),
+            (None, None) => ready.min_by_key(|(_, item)| item.number).map(|(id, _)| id),
+            (Some(shuffle), _) => {
+                let ready: Vec<StreamId> = ready.map(|(id, _)| id).collect();
+                // Nothing is drawn for nothing: how often somebody looks is no choice of the seed.
+                (!ready.is_empty()).then(|| ready[shuffle.below(ready.len() as u64) as usize])
+            }
+        }
     }
 
-    /// The stream whose first work is ready and has to be done before `goal`. Each step goes to a lower number.
-    fn first_needed(&self, mut goal: Ticket) -> StreamId {
+    /// The stream whose first work is ready and has to be done before `goal`, unless the caller has it. Each step goes to
+    /// a lower number.
+    fn first_needed(&self, mut goal: Ticket) -> Option<StreamId> {
         loop {
-            let front = self.streams.get(&goal.stream).and_then(|it| it.waiting.front());
-            let front = front.expect("an unfinished goal is queued when nobody is busy");
+            let stream = self.streams.get(&goal.stream).expect("a stream with unfinished work is there");
+            if stream.is_calling {
+                return None;
+            }
+            let front = stream.waiting.front().expect("an unfinished goal is queued when nobody has it");
             match front.after.iter().find(|ticket| !self.is_done(**ticket)) {
                 Some(ticket) => goal = *ticket,
-                None => return goal.stream,
+                None => return Some(goal.stream),
             }
         }
     }
@@ -303,6 +382,7 @@ impl Streams {
     fn finish(&mut self, stream: StreamId, number: u64) {
         if let Some(it) = self.streams.get_mut(&stream) {
             it.done = number;
+            it.is_calling = false;
         }
         self.forget_if_over(stream);
         if self.streams.values().all(|it| it.waiting.is_empty()) {
@@ -319,17 +399,20 @@ impl Streams {
     }
 }
 
-/// A generator of repeatable choices: splitmix64 (Steele, Lea, Flood 2014).
-struct Shuffle(Cell<u64>);
+/// Repeatable choices, for which nobody needs the lock alone.
+struct Shuffle(Cell<Random>);
 
 impl Shuffle {
-    /// A number below `n`.
+    fn new(seed: u64) -> Self {
+        Self(Cell::new(Random(seed)))
+    }
+
+    /// A number below `n`, 0 if that is 0.
     fn below(&self, n: u64) -> u64 {
-        self.0.set(self.0.get().wrapping_add(0x9e37_79b9_7f4a_7c15));
-        let mut z = self.0.get();
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % n
+        let mut random = self.0.get();
+        let number = random.below(n);
+        self.0.set(random);
+        number
     }
 }
 

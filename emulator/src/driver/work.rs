@@ -6,7 +6,7 @@ use super::{
     graph::model::Body,
     graph_memory::GraphMemory,
     objects::{Context, Event, Stream},
-    queue::Ticket,
+    queue::{self, Runner, Ticket},
     state::Driver,
     transfer::{Copy, Fill},
 };
@@ -23,14 +23,12 @@ use crate::{
 };
 use std::{
     cell::Cell,
+    collections::VecDeque,
     ffi::{CString, c_char, c_void},
     io::{self, Write as _},
     panic::{AssertUnwindSafe, catch_unwind},
     ptr,
-    sync::{
-        Arc,
-        atomic::{AtomicPtr, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
     time::Instant,
 };
 
@@ -88,25 +86,70 @@ pub enum Work {
     Join,
 }
 
+impl Work {
+    /// Whether it does nothing but call functions of the program.
+    fn is_call(&self) -> bool {
+        match self {
+            Self::Call { .. } | Self::Callback { .. } => true,
+            Self::Graph(bodies) => !bodies.is_empty() && bodies.iter().all(|body| body.work.is_call()),
+            _ => false,
+        }
+    }
+
+    fn n_launches(&self) -> u64 {
+        match self {
+            Self::Launch(_) => 1,
+            Self::Graph(bodies) => bodies.iter().map(|body| body.work.n_launches()).sum(),
+            _ => 0,
+        }
+    }
+
+    /// The same as pieces of which each is a call or has none in it: a graph is taken apart at its host functions.
+    fn pieces(self) -> Vec<Self> {
+        fn flatten(bodies: &[Arc<Body>], to: &mut Vec<Arc<Body>>) {
+            for body in bodies {
+                match &body.work {
+                    Work::Graph(inner) => flatten(inner, to),
+                    _ => to.push(Arc::clone(body)),
+                }
+            }
+        }
+        let Self::Graph(bodies) = &self else { return vec![self] };
+        let mut nodes = Vec::new();
+        flatten(bodies, &mut nodes);
+        if !nodes.iter().any(|it| it.work.is_call()) {
+            return vec![self];
+        }
+        nodes.chunk_by(|a, b| a.work.is_call() == b.work.is_call()).map(|it| Self::Graph(it.into())).collect()
+    }
+}
+
 impl Driver {
     /// Queues work. When its turn comes it is skipped if the context has broken down.
     pub fn enqueue(&'static self, stream: &Stream, after: &[Ticket], work: Work) -> Result<Ticket> {
-        let context = Arc::clone(&stream.context);
-        let run = move || {
-            if context.check().is_err() {
-                return;
+        let pieces = work.pieces().into_iter().map(|work| {
+            let runner = if work.is_call() { Runner::Caller } else { Runner::Anybody };
+            let ordinal = stream.context.n_launches.fetch_add(work.n_launches(), Ordering::Relaxed);
+            let context = Arc::clone(&stream.context);
+            let run: queue::Work = Box::new(move || self.run_guarded(&context, &work, ordinal));
+            (runner, run)
+        });
+        self.queue.push_all(stream.id, after, pieces).ok_or(Error::INVALID_HANDLE)
+    }
+
+    /// Runs work unless its context has broken down; errors and panics break it.
+    fn run_guarded(&self, context: &Context, work: &Work, ordinal: u64) {
+        if context.check().is_err() {
+            return;
+        }
+        match catch_unwind(AssertUnwindSafe(|| self.run(context, work, ordinal))) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => context.fail(error),
+            Err(_) => {
+                say!("the panic above is a bug of the emulator; the context is lost");
+                context.fail(Error::UNKNOWN);
             }
-            let result = catch_unwind(AssertUnwindSafe(|| self.run(&context, &work)));
-            match result {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => context.fail(error),
-                Err(_) => {
-                    say!("the panic above is a bug of the emulator; the context is lost");
-                    context.fail(Error::UNKNOWN);
-                }
-            }
-        };
-        self.queue.push(stream.id, after, Box::new(run)).ok_or(Error::INVALID_HANDLE)
+        }
     }
 
     /// Waits for work of `stream`.
@@ -119,11 +162,12 @@ impl Driver {
         stream.context.check()
     }
 
-    fn run(&self, context: &Context, work: &Work) -> Result {
+    /// `ordinal` is that of the first launch in `work`, among those of the context.
+    fn run(&self, context: &Context, work: &Work, ordinal: u64) -> Result {
         match *work {
             Work::Copy(ref copy) => self.copy(copy),
             Work::Fill(ref fill) => self.fill(fill),
-            Work::Launch(ref launch) => self.launch(launch),
+            Work::Launch(ref launch) => self.launch(launch, ordinal),
             Work::Call { function, argument } => {
                 // SAFETY: the program gave function and argument to be called on any thread.
                 call(|| unsafe { function(argument as *mut c_void) });
@@ -145,7 +189,14 @@ impl Driver {
                 event.record().time = Some(Instant::now());
                 Ok(())
             }
-            Work::Graph(ref bodies) => bodies.iter().try_for_each(|body| self.run(context, &body.work)),
+            Work::Graph(ref bodies) => {
+                let mut ordinal = ordinal;
+                bodies.iter().try_for_each(|body| {
+                    let first = ordinal;
+                    ordinal += body.work.n_launches();
+                    self.run(context, &body.work, first)
+                })
+            }
             Work::Free(id) => {
                 self.memory().finish_free(id);
                 Ok(())
@@ -154,7 +205,7 @@ impl Driver {
         }
     }
 
-    fn launch(&self, Launch { kernel, shape, params, is_cooperative }: &Launch) -> Result {
+    fn launch(&self, Launch { kernel, shape, params, is_cooperative }: &Launch, ordinal: u64) -> Result {
         let (mut regions, shadow) = {
             let memory = self.memory();
             (memory.regions(), memory.shadow().cloned())
@@ -169,7 +220,7 @@ impl Driver {
             n_sms: self.settings.card.n_sms,
             counts: checks || self.profile.is_counting(),
             checks,
-            seed: (self.settings.mode == Mode::Stress).then(|| seed(self.settings.seed, &kernel.name, params)),
+            seed: (self.settings.mode == Mode::Stress).then(|| seed(self.settings.seed, &kernel.name, ordinal)),
             step_limit: self.settings.step_limit,
             grid_workspace: workspace.as_ref().map_or(0, Mapping::base),
         };
@@ -189,11 +240,12 @@ impl Driver {
     }
 }
 
-/// The seed of a launch, the same whenever the kernel is launched with the same parameters.
-fn seed(seed: u64, kernel: &str, params: &[u8]) -> u64 {
+/// The seed of a launch, the same in every run of a program that queues its launches in the same order. The parameters
+/// have no part in it: pinned addresses among them are others in every process.
+fn seed(seed: u64, kernel: &str, ordinal: u64) -> u64 {
     // FNV-1a: unlike the standard library's, it is the same with every compiler.
     let mix = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
-    kernel.as_bytes().iter().chain(params).fold(seed ^ 0xcbf2_9ce4_8422_2325, mix)
+    kernel.as_bytes().iter().chain(&ordinal.to_le_bytes()).fold(seed ^ 0xcbf2_9ce4_8422_2325, mix)
 }
 
 /// What a GPU returns for the fault.
@@ -208,18 +260,27 @@ fn code(fault: &Fault) -> Error {
     }
 }
 
-static LAST_FAULT: AtomicPtr<c_char> = AtomicPtr::new(ptr::null_mut());
+/// The latest reports.
+static FAULTS: Mutex<VecDeque<CString>> = Mutex::new(VecDeque::new());
 
-/// The last report, or null.
+/// How many reports are kept, so that a pointer to one is good for a while although other threads have faults.
+const N_FAULTS: usize = 64;
+
+/// The last report, or null. It is valid until there were [`N_FAULTS`] others.
 pub fn last_fault() -> *const c_char {
-    LAST_FAULT.load(Ordering::Acquire)
+    let faults = FAULTS.lock().unwrap_or_else(PoisonError::into_inner);
+    faults.back().map_or(ptr::null(), |text| text.as_ptr())
 }
 
-/// Says what device code did wrong. The text stays for [`last_fault`], as long as the process: faults are few.
+/// Says what device code did wrong, and keeps the text for [`last_fault`].
 pub fn report(text: &str) {
     say!("{text}");
     let text = CString::new(text.replace('\0', " ")).expect("there is no NUL left");
-    LAST_FAULT.store(text.into_raw(), Ordering::Release);
+    let mut faults = FAULTS.lock().unwrap_or_else(PoisonError::into_inner);
+    if faults.len() == N_FAULTS {
+        faults.pop_front();
+    }
+    faults.push_back(text);
 }
 
 thread_local! {

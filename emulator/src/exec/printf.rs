@@ -1,15 +1,48 @@
 //! What `printf` in device code writes. Each conversion is done by the C library. The text of a launch is queued when it
 //! ends, CTA by CTA, and goes to the C library's `stdout` when the host next waits.
+//!
+//! Until then at most as many bytes of text are kept as `CU_LIMIT_PRINTF_FIFO_SIZE` says, over all contexts, so that a
+//! loop that prints without end does not take the machine's memory. What comes when they are full is dropped, and stderr
+//! says so. (A GPU keeps formats and arguments instead of text, and loses the oldest.)
 
 #![allow(unsafe_code)]
 
 use std::{
     ffi::{CString, c_char, c_int},
-    sync::{Mutex, PoisonError},
+    io::{self, Write as _},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
 };
 
 /// The most that one conversion writes.
 const MAX_BYTES: usize = 1 << 20;
+
+/// What the limit is before it is set.
+pub const DEFAULT_LIMIT: usize = 1 << 20;
+
+static LIMIT: AtomicUsize = AtomicUsize::new(DEFAULT_LIMIT);
+
+/// Bytes that launches have kept and that are not written yet, and bytes that they dropped.
+static N_KEPT: AtomicUsize = AtomicUsize::new(0);
+static N_DROPPED: AtomicUsize = AtomicUsize::new(0);
+
+/// Sets the most bytes that are kept.
+pub fn set_limit(bytes: usize) {
+    LIMIT.store(bytes, Relaxed);
+}
+
+/// Appends the text of one call to what its CTA printed, if there is room.
+pub fn keep(text: &[u8], printed: &mut Vec<u8>) {
+    let limit = LIMIT.load(Relaxed);
+    let room = |kept: usize| kept.checked_add(text.len()).filter(|sum| *sum <= limit);
+    if N_KEPT.fetch_update(Relaxed, Relaxed, room).is_ok() {
+        printed.extend(text);
+    } else {
+        N_DROPPED.fetch_add(text.len(), Relaxed);
+    }
+}
 
 static QUEUED: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
@@ -23,7 +56,7 @@ pub fn queue(mut printed: Vec<(u64, Vec<u8>)>) {
     printed.iter().for_each(|it| queued.extend(&it.1));
 }
 
-/// Writes what is queued.
+/// Writes what is queued, and says how much is missing.
 pub fn flush() {
     unsafe extern "C" {
         static stdout: *mut libc::FILE;
@@ -35,7 +68,18 @@ pub fn flush() {
             libc::fwrite(queued.as_ptr().cast(), 1, queued.len(), stdout);
             libc::fflush(stdout);
         }
+        N_KEPT.fetch_sub(queued.len(), Relaxed);
         queued.clear();
+    }
+    let n_dropped = N_DROPPED.swap(0, Relaxed);
+    if n_dropped > 0 {
+        let limit = LIMIT.load(Relaxed);
+        // Like every report: nobody may be listening.
+        let _ = writeln!(
+            io::stderr(),
+            "cuda-emulator: {n_dropped} bytes that device code printed are missing: the buffer has {limit}; wait more \
+             often, or raise CU_LIMIT_PRINTF_FIFO_SIZE with cuCtxSetLimit"
+        );
     }
 }
 
@@ -55,9 +99,10 @@ impl<'a> Arguments<'a> {
     /// # Errors
     /// The address that cannot be read.
     fn take(&mut self, bytes: u64) -> Result<u64, u64> {
-        let at = self.at.next_multiple_of(bytes);
+        let at = self.at.checked_next_multiple_of(bytes).ok_or(self.at)?;
+        let end = at.checked_add(bytes).ok_or(at)?;
         let value = (self.memory)(at, bytes).ok_or(at)?;
-        self.at = at + bytes;
+        self.at = end;
         self.n_taken += 1;
         Ok(value)
     }
@@ -238,5 +283,10 @@ mod tests {
         let nothing = |_, _| None;
         let text = format(b"%d", &mut Arguments::new(16, &nothing), &|_| Ok(Vec::new()));
         assert_eq!(text, Err(16));
+        for at in [u64::MAX - 7, u64::MAX - 3, u64::MAX] {
+            let everything = |_, _| Some(0);
+            let text = format(b"%lld", &mut Arguments::new(at, &everything), &|_| Ok(Vec::new()));
+            assert!(text.is_err(), "{at:#x} is too near the end");
+        }
     }
 }

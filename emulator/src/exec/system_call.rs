@@ -27,7 +27,7 @@ pub fn printf(context: &mut Context, warp: &mut Warp, inst: &Inst) -> Outcome {
         });
         let (text, n_arguments) =
             text.map_err(|address| Trouble::access(FaultKind::OutOfBounds, lane, "global", false, address, 1))?;
-        context.printed.extend(text);
+        printf::keep(&text, &mut context.printed);
         results[lane] = n_arguments;
     }
     u32::write(&mut warp.registers, inst.d[0], results, &warp.mask);

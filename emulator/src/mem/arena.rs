@@ -1,7 +1,7 @@
 //! Which parts of the device's address space are taken: first fit over a sorted list of free blocks, neighbours joined.
 
 use super::map::PAGE;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 /// A part of the address space, in bytes from its beginning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,21 +11,25 @@ pub struct Block {
     pub bytes: u64,
 }
 
+/// How many blocks wait before the oldest is used again. What is kept about each, beside its pages, is small but not
+/// nothing.
+const N_RETIRED: usize = 4096;
+
 /// The address space. It holds no memory and knows no addresses, only offsets.
 #[derive(Debug)]
 pub struct Arena {
     /// Free blocks: start to length. No two touch.
     free: BTreeMap<u64, u64>,
-    /// Blocks that were given back but wait until nothing else is left, so that a stale pointer is seen to be stale.
-    retired: Vec<Block>,
+    /// Blocks that were given back but wait, the oldest first, so that a stale pointer is seen to be stale.
+    retired: VecDeque<Block>,
     reuses_at_once: bool,
 }
 
 impl Arena {
-    /// An address space of `bytes`. When `reuses_at_once` is false, what is given back stays unused for as long as there
-    /// is other space.
+    /// An address space of `bytes`. When `reuses_at_once` is false, what is given back stays unused until
+    /// [`N_RETIRED`] others were given back, or there is no other space.
     pub fn new(bytes: u64, reuses_at_once: bool) -> Self {
-        Self { free: BTreeMap::from([(0, bytes)]), retired: Vec::new(), reuses_at_once }
+        Self { free: BTreeMap::from([(0, bytes)]), retired: VecDeque::new(), reuses_at_once }
     }
 
     /// The first block with `bytes` and a guard behind them.
@@ -44,7 +48,11 @@ impl Arena {
         if self.reuses_at_once {
             self.join(block);
         } else {
-            self.retired.push(block);
+            self.retired.push_back(block);
+            if self.retired.len() > N_RETIRED {
+                let oldest = self.retired.pop_front().expect("there are more than none");
+                self.join(oldest);
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! Memory from the operating system: the pages behind device memory, and pinned host memory.
 #![allow(unsafe_code)]
 
-use std::{fs, ptr, sync::atomic::AtomicU64};
+use std::{fs, ops::Range, ptr, sync::atomic::AtomicU64};
 
 /// Pages of this process. They are zero at first, and only those that are written take memory.
 #[derive(Debug)]
@@ -51,6 +51,31 @@ impl Drop for Mapping {
         // SAFETY: the mapping was made by `mmap` with this size. Its owner drops it when no work uses it any more.
         unsafe { libc::munmap(self.base as *mut _, self.bytes) };
     }
+}
+
+/// Whether this process may read all of a range of addresses now, and write it if that `is_written`.
+pub fn is_mapped(range: Range<u64>, is_written: bool) -> bool {
+    // Without the list nothing is known to be missing.
+    let Ok(maps) = fs::read_to_string("/proc/self/maps") else { return true };
+    let mut at = range.start;
+    // Mappings come in the order of their addresses: "55d0c000-55d0e000 rw-p ...".
+    for line in maps.lines() {
+        let mut words = line.split(['-', ' ']);
+        let mut bound = || u64::from_str_radix(words.next()?, 16).ok();
+        let (Some(start), Some(end)) = (bound(), bound()) else { continue };
+        if end <= at {
+            continue;
+        }
+        let rights = words.next().unwrap_or_default();
+        if start > at || !rights.starts_with(if is_written { "rw" } else { "r" }) {
+            return false;
+        }
+        at = end;
+        if at >= range.end {
+            return true;
+        }
+    }
+    false
 }
 
 /// Zeros whose pages come from the system as they are touched, so that a huge table costs what is used of it.

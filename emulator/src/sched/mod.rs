@@ -4,6 +4,7 @@ mod barrier;
 pub mod cta;
 pub mod grid;
 mod pool;
+pub mod random;
 mod turns;
 
 pub use grid::launch;

@@ -1,5 +1,6 @@
 //! Who runs next and for how long: in a fixed order, or in one that a seed draws; and how long the launch may run at all.
 
+use super::random::Random;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Instructions that a warp runs before the next has its turn: a warp may wait for another through memory.
@@ -123,31 +124,6 @@ impl<'a> Turns<'a> {
     pub fn spend(&mut self, n: u64) {
         self.left = self.left.saturating_sub(n);
     }
-}
-
-/// A generator of repeatable choices: splitmix64 (Steele, Lea, Flood 2014).
-#[derive(Debug)]
-struct Random(u64);
-
-impl Random {
-    /// A number below `n`, 0 if that is 0.
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)).checked_rem(n).unwrap_or(0)
-    }
-
-    /// A number that has no divisor in common with `n`: its multiples reach everything below `n`.
-    fn coprime(&mut self, n: u64) -> u64 {
-        let first = 1 + self.below(n);
-        (first..).find(|it| gcd(*it, n) == 1).expect("n + 1 is one")
-    }
-}
-
-fn gcd(a: u64, b: u64) -> u64 {
-    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 #[cfg(test)]

@@ -1,9 +1,6 @@
 use crate::common::*;
 use cuda_emulator::driver::{context::*, copy::*, device::*, event::*, memory::*, stream::*};
-use std::{ptr, sync::Mutex, thread};
-
-/// The primary context is one for the process: its tests take turns.
-static PRIMARY: Mutex<()> = Mutex::new(());
+use std::{ptr, thread};
 
 #[test]
 fn each_thread_has_a_stack_of_contexts() {
@@ -31,6 +28,13 @@ fn each_thread_has_a_stack_of_contexts() {
 
 #[test]
 fn a_destroyed_context_takes_everything_along() {
+    succeeds("context::child_destroyed", &[]);
+}
+
+/// Alone in its process: another test could be given the address.
+#[test]
+#[ignore = "run by another test"]
+fn child_destroyed() {
     let context = Context::new();
     let address = device_memory(1000);
     let (stream, event) = (blocking_stream(), event());
@@ -78,7 +82,13 @@ fn limits_flags_and_priorities_are_remembered() {
 
 #[test]
 fn the_primary_context_lives_while_it_is_retained() {
-    let _turn = PRIMARY.lock().unwrap();
+    succeeds("context::child_primary", &[]);
+}
+
+/// Alone in its process: another test could be given the address.
+#[test]
+#[ignore = "run by another test"]
+fn child_primary() {
     ok(unsafe { cuInit(0) });
     let state = || {
         let mut active = 9;
@@ -98,7 +108,7 @@ fn the_primary_context_lives_while_it_is_retained() {
     assert_eq!((state(), unsafe { cuCtxSynchronize() }), (0, CONTEXT_IS_DESTROYED));
     // It starts anew with the same handle, so that threads that had it have it again.
     assert_eq!(retain(), context);
-    assert_eq!(unsafe { cuMemFree_v2(address) }, INVALID_VALUE);
+    assert_eq!(unsafe { cuMemFree_v2(address) }, INVALID_VALUE, "memory goes with its context");
     ok(unsafe { cuCtxSynchronize() });
     ok(unsafe { cuDevicePrimaryCtxReset_v2(0) });
     assert_eq!(state(), 0);
@@ -152,7 +162,6 @@ fn a_fault_breaks_its_context_and_no_other() {
 
 #[test]
 fn a_reset_heals_the_primary_context() {
-    let _turn = PRIMARY.lock().unwrap();
     let _faults = faults();
     ok(unsafe { cuInit(0) });
     let context = handle(|out| unsafe { cuDevicePrimaryCtxRetain(out, 0) });

@@ -1,7 +1,7 @@
 //! What depends on the environment or on the whole process: each test runs one of the `child_` tests in a new process.
 
-use crate::common::*;
-use cuda_emulator::driver::{context::*, copy::*, device::*, event::*, memory::*, stream::*};
+use crate::{common::*, kernel::*};
+use cuda_emulator::driver::{context::*, copy::*, device::*, event::*, host_memory::*, memory::*, stream::*};
 use std::{env, fs, ptr, thread, time::Duration};
 
 #[test]
@@ -162,4 +162,45 @@ fn child_profile() {
     std::mem::forget(Context::new());
     let _gate = Gate::close(NULL);
     thread::sleep(Duration::from_millis(5));
+}
+
+/// The order of CTAs is drawn, and pinned addresses among the parameters, which differ between processes, do not matter.
+#[test]
+fn a_seed_reproduces_its_orders() {
+    let order = |seed: u64| {
+        let output = succeeds("environment::child_order", &[("MODE", "stress"), ("SEED", &seed.to_string())]);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        text.lines().filter(|line| line.starts_with("order")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let orders: Vec<_> = (1..4).map(order).collect();
+    assert_eq!(orders, (1..4).map(order).collect::<Vec<_>>());
+    assert!(orders[0].len() == 4 && orders[0] != orders[1], "{orders:?}");
+    assert_ne!(orders[0][0], orders[0][1], "each launch has an order of its own");
+}
+
+/// Each CTA takes the next number from pinned memory, and writes its own index there.
+#[test]
+#[ignore = "run by another test"]
+fn child_order() {
+    let _context = Context::new();
+    let kernel = Kernel::new(
+        ".visible .entry k(.param .u64 words) {
+            .reg .b64 %rd<3>; .reg .b32 %r<3>;
+            ld.param.u64 %rd1, [words];
+            mov.u32 %r1, %ctaid.x;
+            atom.global.add.u32 %r2, [%rd1], 1;
+            mad.wide.u32 %rd2, %r2, 4, %rd1;
+            st.global.u32 [%rd2+4], %r1;
+            ret;
+        }",
+        "k",
+    );
+    const N: usize = 24;
+    for _ in 0..4 {
+        let pinned = handle(|out| unsafe { cuMemHostAlloc(out, 4 * (N + 1), 0) }).cast::<u32>();
+        unsafe { ptr::write_bytes(pinned, 0, N + 1) };
+        ok(kernel.run(N as u32, 1, &[pinned as u64]));
+        println!("\norder {:?}", unsafe { std::slice::from_raw_parts(pinned.add(1), N) });
+        ok(unsafe { cuMemFreeHost(pinned.cast()) });
+    }
 }

@@ -34,13 +34,12 @@ fn wrong_sizes_and_pointers_are_errors() {
     }
     assert_eq!(unsafe { cuMemFreeHost(address as *mut c_void) }, INVALID_VALUE);
     ok(unsafe { cuMemFree_v2(address) });
-    assert_eq!(unsafe { cuMemFree_v2(address) }, INVALID_VALUE, "freed twice");
     ok(unsafe { cuMemFree_v2(0) });
     ok(unsafe { cuMemFreeHost(ptr::null_mut()) });
 }
 
 #[test]
-fn asynchronous_memory_is_usable_at_once_and_freed_once() {
+fn memory_is_freed_once_and_asynchronous_memory_is_usable_at_once() {
     succeeds("memory::child_freed_once", &[]);
 }
 
@@ -49,6 +48,9 @@ fn asynchronous_memory_is_usable_at_once_and_freed_once() {
 #[ignore = "run by another test"]
 fn child_freed_once() {
     let _context = Context::new();
+    let address = device_memory(100);
+    ok(unsafe { cuMemFree_v2(address) });
+    assert_eq!(unsafe { cuMemFree_v2(address) }, INVALID_VALUE, "freed twice");
     let stream = non_blocking_stream();
     let address: u64 = made(|out| unsafe { cuMemAllocAsync(out, 64, stream) });
     ok(unsafe { cuMemsetD32Async(address, 5, 16, stream) });
@@ -100,6 +102,28 @@ fn registered_memory_is_pinned_until_it_is_not() {
     for (pointer, bytes) in [(ptr::null_mut(), 1), (pointer, 0), (pointer, usize::MAX)] {
         assert_eq!(unsafe { cuMemHostRegister_v2(pointer, bytes, 0) }, INVALID_VALUE);
     }
+}
+
+#[test]
+fn only_memory_of_the_program_is_registered() {
+    let _context = Context::new();
+    let register = |address: u64, bytes, flags| unsafe { cuMemHostRegister_v2(address as *mut c_void, bytes, flags) };
+    let device = device_memory(4096);
+    for address in [device, device + (1 << 30), 1 << 48, (1 << 48) - 4096, 4096] {
+        assert_eq!(register(address, 8192, 0), INVALID_VALUE, "{address:#x}");
+    }
+    // Two pages of the program, of which the second goes away, and then the right to write the first.
+    let map = |rights| unsafe {
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        libc::mmap(ptr::null_mut(), 8192, rights, flags, -1, 0) as u64
+    };
+    let own = map(libc::PROT_READ | libc::PROT_WRITE);
+    assert_eq!(unsafe { libc::mprotect((own + 4096) as *mut c_void, 4096, libc::PROT_NONE) }, 0);
+    assert_eq!((register(own, 8192, 0), register(own, 4096, 0)), (INVALID_VALUE, 0));
+    ok(unsafe { cuMemHostUnregister(own as *mut c_void) });
+    let constant = map(libc::PROT_READ);
+    assert_eq!((register(constant, 8192, 0), register(constant, 8192, 8)), (INVALID_VALUE, 0));
+    ok(unsafe { cuMemHostUnregister(constant as *mut c_void) });
 }
 
 #[test]

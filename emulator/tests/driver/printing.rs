@@ -1,7 +1,7 @@
 //! `printf` and `assert` in device code, as nvcc calls them.
 
 use crate::{common::*, kernel::*};
-use cuda_emulator::driver::{memory::*, stream::*};
+use cuda_emulator::driver::{context::*, memory::*, stream::*};
 
 const ASSERT: u32 = 710;
 
@@ -88,6 +88,32 @@ fn child_prints() {
     println!("\nbefore");
     ok(talk.run(4, 3, &[9]));
     println!("after");
+}
+
+#[test]
+fn what_the_buffer_does_not_hold_is_dropped_and_said() {
+    let output = succeeds("printing::child_prints_too_much", &[]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let counts: Vec<usize> = text.split("launch\n").skip(1).map(|it| it.matches(" of 9:").count()).collect();
+    // A line has 33 bytes.
+    assert_eq!(counts, [4096 / 33, 3, 3000]);
+    let missing =
+        format!("{} bytes that device code printed are missing: the buffer has 4096", (3000 - 4096 / 33) * 33);
+    let said = stderr(&output);
+    assert!(said.contains(&missing) && said.matches("are missing").count() == 1, "{said}");
+}
+
+#[test]
+#[ignore = "run by another test"]
+fn child_prints_too_much() {
+    let _context = Context::new();
+    let talk = Kernel::new(TALK, "talk");
+    for (limit, n_blocks) in [(4096, 1000), (4096, 1), (1 << 20, 1000)] {
+        ok(unsafe { cuCtxSetLimit(1, limit) });
+        println!("\nlaunch");
+        ok(talk.run(n_blocks, 3, &[9]));
+    }
+    println!();
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::{
     sync::{
         Arc, Mutex,
         atomic::{AtomicU32, Ordering::SeqCst},
+        mpsc::channel,
     },
     thread,
     time::{Duration, Instant},
@@ -182,4 +183,48 @@ fn each_thread_has_its_own_default_stream() {
     assert_eq!(unsafe { cuStreamQuery(PER_THREAD) }, NOT_READY);
     gate.open();
     ok(unsafe { cuStreamSynchronize(PER_THREAD) });
+}
+
+/// A host function blocks on what this thread holds while it waits for another stream, which a GPU would finish.
+#[test]
+fn a_host_function_that_blocks_holds_up_its_own_stream_only() {
+    let _context = Context::new();
+    let [blocked, free] = [(); 2].map(|()| non_blocking_stream());
+    let word = device_memory(4);
+    let queue_call = |call_in: &dyn Fn(Box<dyn FnOnce() + Send>)| {
+        let held = Arc::new(Mutex::new(()));
+        let guard = held.lock().unwrap();
+        let ((begin, has_begun), (end, has_ended)) = (channel(), channel());
+        call_in(Box::new({
+            let held = Arc::clone(&held);
+            move || {
+                begin.send(()).unwrap();
+                let start = Instant::now();
+                let mut got = held.try_lock().is_ok();
+                while !got && start.elapsed() < Duration::from_secs(10) {
+                    thread::sleep(Duration::from_micros(100));
+                    got = held.try_lock().is_ok();
+                }
+                end.send(got).unwrap();
+            }
+        }));
+        has_begun.recv_timeout(Duration::from_secs(60)).expect("the worker runs what nobody waits for");
+        ok(unsafe { cuMemsetD32Async(word, 7, 1, free) });
+        ok(unsafe { cuStreamSynchronize(free) });
+        drop(guard);
+        assert!(has_ended.recv().unwrap(), "the wait for one stream waited for another's host function");
+        ok(unsafe { cuStreamSynchronize(blocked) });
+    };
+    queue_call(&|function| call(blocked, function));
+    // The same in a graph, between two nodes.
+    queue_call(&|function| {
+        ok(unsafe { cuStreamBeginCapture_v2(blocked, 0) });
+        ok(unsafe { cuMemsetD32Async(word, 1, 1, blocked) });
+        call(blocked, function);
+        ok(unsafe { cuMemsetD32Async(word, 2, 1, blocked) });
+        let graph = handle(|out| unsafe { cuStreamEndCapture(blocked, out) });
+        let executable = handle(|out| unsafe { cuGraphInstantiateWithFlags(out, graph, 0) });
+        ok(unsafe { cuGraphLaunch(executable, blocked) });
+    });
+    assert_eq!(read(word, blocked), 2, "the graph goes on behind its host function");
 }

@@ -77,6 +77,8 @@ fn missing_or_contradicting_parameters_are_errors() {
     let [end, pointer, size] = [0, 1, 2].map(|name: usize| name as *mut c_void);
     let mut extra = [pointer, long.as_mut_ptr().cast(), size, (&raw mut bytes).cast(), end];
     assert_eq!(copied(ptr::null_mut(), extra.as_mut_ptr()), Err(Error::INVALID_VALUE), "more than the kernel has");
+    let mut extra = [pointer, long.as_mut_ptr().cast(), size, ptr::null_mut(), end];
+    assert_eq!(copied(ptr::null_mut(), extra.as_mut_ptr()), Err(Error::INVALID_VALUE), "the size is missing");
     let mut unknown = [9 as *mut c_void];
     assert_eq!(copied(ptr::null_mut(), unknown.as_mut_ptr()), Err(Error::INVALID_VALUE));
 }

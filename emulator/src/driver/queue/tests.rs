@@ -22,7 +22,7 @@ struct Program {
 
 /// Queues random work in streams of every kind and checks, when all is done, every order that CUDA promises.
 fn random_program(seed: u64, queue_seed: Option<u64>) {
-    let random = Shuffle(Cell::new(seed));
+    let random = Shuffle::new(seed);
     let queue = Queue::new(queue_seed);
     let kinds = [Kind::Legacy, Kind::Blocking, Kind::Blocking, Kind::NonBlocking, Kind::NonBlocking];
     let streams: Vec<(StreamId, Kind)> = kinds.into_iter().map(|kind| (queue.open(CONTEXT, kind), kind)).collect();
@@ -183,7 +183,7 @@ fn many_threads_do_not_deadlock() {
             for seed in 0..4 {
                 let (queue, tickets, barrier, n_done) = (&queue, &tickets, &barrier, Arc::clone(&n_done));
                 scope.spawn(move || {
-                    let random = Shuffle(Cell::new(seed));
+                    let random = Shuffle::new(seed);
                     barrier.wait();
                     for round in 0..100 {
                         let kind = [Kind::Blocking, Kind::NonBlocking][random.below(2) as usize];
@@ -204,5 +204,34 @@ fn many_threads_do_not_deadlock() {
         });
         queue.last_of_all(None).into_iter().for_each(|ticket| queue.wait(ticket));
         assert_eq!(n_done.load(SeqCst), 400);
+    }
+}
+
+/// A call that blocks on what a waiter holds keeps it from nothing, under no seed, and what is behind it comes later.
+#[test]
+fn a_call_holds_up_its_own_stream_only() {
+    for queue_seed in (0..50).map(Some).chain([None]) {
+        let queue = Queue::new(queue_seed);
+        let [a, b] = [(); 2].map(|()| queue.open(CONTEXT, Kind::NonBlocking));
+        let (release, is_released) = mpsc::channel();
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let note = |text| {
+            let log = Arc::clone(&log);
+            Box::new(move || log.lock().unwrap().push(text)) as Work
+        };
+        let called = note("call");
+        let call: Work = Box::new(move || {
+            is_released.recv_timeout(Duration::from_secs(10)).expect("the waiter goes on");
+            called();
+        });
+        let pieces = [(Runner::Anybody, note("before")), (Runner::Caller, call), (Runner::Anybody, note("behind"))];
+        let last = queue.push_all(a, &[], pieces).unwrap();
+        let other = queue.push(b, &[], note("other")).unwrap();
+        queue.wait(other);
+        assert!(!queue.is_done(last));
+        release.send(()).unwrap();
+        queue.wait(last);
+        let order: Vec<&str> = log.lock().unwrap().iter().copied().filter(|it| *it != "other").collect();
+        assert_eq!(order, ["before", "call", "behind"], "{queue_seed:?}");
     }
 }
