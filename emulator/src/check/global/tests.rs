@@ -103,15 +103,28 @@ fn barriers_order_the_warps_of_a_cta_only() {
 /// Warp 1 of CTA 0 writes, warp 0 signals; warp 0 of CTA 1 sees it, warp 1 reads. Leaves out some steps.
 fn signalled(left_out: &[usize]) -> Result<(), FaultKind> {
     let mut bench = Bench::new(4);
-    let steps: [&dyn Fn(&mut Bench) -> Result<(), FaultKind>; 8] = [
-        &|it| it.row(0, 1, Kind::Store, DATA, 4),
-        &|it| Ok(it.barrier(0)),
-        &|it| Ok(it.event(0, 0, FENCE)),
-        &|it| it.one(0, 0, Kind::Atomic, true, FLAG),
-        &|it| it.one(1, 0, Kind::Load, true, FLAG),
-        &|it| Ok(it.event(1, 0, FENCE)),
-        &|it| Ok(it.barrier(1)),
-        &|it| it.row(1, 1, Kind::Load, DATA, 4),
+    type Step = fn(&mut Bench) -> Result<(), FaultKind>;
+    let steps: [Step; 8] = [
+        |it| it.row(0, 1, Kind::Store, DATA, 4),
+        |it| {
+            it.barrier(0);
+            Ok(())
+        },
+        |it| {
+            it.event(0, 0, FENCE);
+            Ok(())
+        },
+        |it| it.one(0, 0, Kind::Atomic, true, FLAG),
+        |it| it.one(1, 0, Kind::Load, true, FLAG),
+        |it| {
+            it.event(1, 0, FENCE);
+            Ok(())
+        },
+        |it| {
+            it.barrier(1);
+            Ok(())
+        },
+        |it| it.row(1, 1, Kind::Load, DATA, 4),
     ];
     steps.iter().enumerate().filter(|(step, _)| !left_out.contains(step)).try_for_each(|(_, step)| step(&mut bench))
 }
