@@ -1,4 +1,4 @@
-//! Held to `NO_WASTE`, embed, rms_norm, swiglu, attention and argmax were seen to fail, for the reasons given below.
+//! What each kernel needs of the memory on a full-size shape. Those that are held to more than `NO_WASTE` say why.
 
 use crate::common::open;
 use crate::limits::{Limits, NO_WASTE, hold};
