@@ -122,7 +122,7 @@ fn blocks(n: usize, n_declared: usize) -> String {
 fn registers_cost_only_where_they_are_used() {
     assert_eq!(load(&blocks(4_000, 2_000_000)).kernels.len(), 1);
     let message = refusal(&blocks(66_000, 66_000));
-    assert!(message.contains("kernel k: 66000 registers in 66000 basic blocks are too many"), "{message}");
+    assert!(message.contains("kernel k: 66000 registers in 66001 basic blocks are too many"), "{message}");
 }
 
 /// `f0`, and functions that call the one before so many times each.
