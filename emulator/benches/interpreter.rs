@@ -98,7 +98,7 @@ impl Launch {
         }
         words.iter().for_each(|word| params.extend(word.to_le_bytes()));
         let kernel =
-            lower::load(ptx, false, &mut |_| 0).expect("the interpreter has its instructions").kernels[name].clone();
+            lower::load(ptx, false, &mut |_| None).expect("the interpreter has its instructions").kernels[name].clone();
         Launch { kernel, shape, params, memory }
     }
 

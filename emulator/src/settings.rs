@@ -7,10 +7,12 @@
 //! | `THREADS`    | a number from 1                                               | the machine's processors |
 //! | `GPU`        | `h100`, `h200`, `a100`, `rtx4090`                             | `h100`                   |
 //! | `STEP_LIMIT` | warp instructions that a launch may run                       | 2^36: some minutes       |
+//! | `CPU`        | `baseline`, `avx2`, `avx512`: the build of the instructions   | the machine's fastest    |
 //! | `PROFILE`    | a file for the counters as JSON, or `-`: as a table on stderr | none                     |
 
 pub mod card;
 
+use crate::exec::cpu::Cpu;
 use card::Card;
 use std::{fmt, path::PathBuf, thread};
 
@@ -48,6 +50,8 @@ pub struct Settings {
     pub card: &'static Card,
     /// Warp instructions that a launch may run before it is taken for one without end.
     pub step_limit: u64,
+    /// Which build of the instructions runs; all give the same bits.
+    pub cpu: Cpu,
     /// Where the counters go when the process ends.
     pub profile: Option<Profile>,
 }
@@ -57,7 +61,7 @@ pub struct Settings {
 pub struct SettingError {
     pub variable: String,
     pub value: String,
-    pub expected: &'static str,
+    pub expected: String,
 }
 
 impl fmt::Display for SettingError {
@@ -82,10 +86,10 @@ impl Settings {
     /// # Errors
     /// The first variable whose value is not one of its values.
     pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, SettingError> {
-        let one = |name, expected, parse: &dyn Fn(&str) -> Option<u64>| {
+        let one = |name, expected: &str, parse: &dyn Fn(&str) -> Option<u64>| {
             let variable = format!("CUDA_EMULATOR_{name}");
             let Some(value) = lookup(&variable).filter(|value| !value.is_empty()) else { return Ok(None) };
-            parse(&value).map(Some).ok_or(SettingError { variable, value, expected })
+            parse(&value).map(Some).ok_or(SettingError { variable, value, expected: expected.to_owned() })
         };
         let index_in = |names: &[&str], value: &str| names.iter().position(|name| *name == value).map(|i| i as u64);
 
@@ -98,6 +102,9 @@ impl Settings {
             Card::ALL.iter().position(|card| card.key == value).map(|i| i as u64)
         })?;
         let step_limit = one("STEP_LIMIT", "a number from 1", &|value| value.parse().ok().filter(|limit| *limit > 0))?;
+        let names: Vec<&str> = Cpu::available().iter().map(|cpu| cpu.name()).collect();
+        let expected = format!("one of those that this machine can run: {}", names.join(", "));
+        let cpu = one("CPU", &expected, &|value| index_in(&names, value))?;
         Ok(Self {
             mode: [Mode::Fast, Mode::Check, Mode::Stress][mode.unwrap_or(0) as usize],
             seed: seed.unwrap_or(0),
@@ -107,6 +114,7 @@ impl Settings {
             },
             card: Card::ALL[card.unwrap_or(0) as usize],
             step_limit: step_limit.unwrap_or(STEP_LIMIT),
+            cpu: cpu.map_or_else(Cpu::best, |i| Cpu::available()[i as usize]),
             profile: lookup("CUDA_EMULATOR_PROFILE").filter(|value| !value.is_empty()).map(|value| match &*value {
                 "-" => Profile::Table,
                 _ => Profile::Json(value.into()),
@@ -132,6 +140,7 @@ mod tests {
         assert_eq!((settings.mode, settings.seed, settings.profile), (Mode::Fast, 0, None));
         assert_eq!(settings.card.key, "h100");
         assert!(settings.n_threads >= 1);
+        assert_eq!(settings.cpu, Cpu::best());
         assert_eq!(settings.step_limit, 1 << 36);
     }
 
@@ -143,13 +152,22 @@ mod tests {
             ("THREADS", "3"),
             ("GPU", "a100"),
             ("STEP_LIMIT", "9"),
+            ("CPU", "baseline"),
             ("PROFILE", "/tmp/x.json"),
         ];
         let settings = read(&pairs).unwrap();
-        assert_eq!(settings.step_limit, 9);
+        assert_eq!((settings.step_limit, settings.cpu), (9, Cpu::Baseline));
         assert_eq!((settings.mode, settings.seed, settings.n_threads), (Mode::Stress, 7, 3));
         assert_eq!((settings.card.key, settings.profile), ("a100", Some(Profile::Json("/tmp/x.json".into()))));
         assert_eq!(read(&[("PROFILE", "-")]).unwrap().profile, Some(Profile::Table));
+    }
+
+    #[test]
+    fn a_build_that_the_machine_cannot_run_is_refused() {
+        for cpu in Cpu::ALL {
+            let read = read(&[("CPU", cpu.name())]).map(|settings| settings.cpu).ok();
+            assert_eq!(read, Cpu::available().contains(&cpu).then_some(cpu));
+        }
     }
 
     #[test]
@@ -162,6 +180,7 @@ mod tests {
             ("GPU", "h1000", "rtx4090"),
             ("STEP_LIMIT", "0", "1"),
             ("STEP_LIMIT", "2^36", "number"),
+            ("CPU", "AVX2", "baseline"),
         ] {
             let message = read(&[(name, value)]).unwrap_err().to_string();
             for part in [format!("CUDA_EMULATOR_{name}"), format!("`{value}`"), choice.to_owned()] {

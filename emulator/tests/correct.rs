@@ -18,25 +18,29 @@ mod misc;
 #[path = "correct/warp.rs"]
 mod warp;
 
+use cuda_emulator::exec::cpu::Cpu;
 use suite::*;
 
 const N_SEEDS: usize = 20;
 
-/// Runs `body` with `correct/FILE.ptx` in every mode, in `stress` with [`N_SEEDS`] seeds, and returns the last run's stdout.
+/// Runs `body` with `correct/FILE.ptx` in every mode, in `fast` with every build of the instructions that this machine can
+/// run and several numbers of threads, in `stress` with [`N_SEEDS`] seeds, and returns the last run's stdout.
 #[track_caller]
 fn in_every_mode(test: &str, file: &str, body: impl Fn(&Gpu)) -> String {
     if is_child() {
         body(&Gpu::with("correct", file));
         return String::new();
     }
-    let seeds = (1..=N_SEEDS).map(|seed| ("stress", seed.to_string()));
-    let runs = [("fast", String::new()), ("check", String::new())].into_iter().chain(seeds);
+    let builds = Cpu::available().iter().map(|cpu| ("fast", "CPU", cpu.name().to_owned()));
+    let threads = [1, 3].map(|n_threads| ("fast", "THREADS", n_threads.to_string()));
+    let check = ("check", "SEED", String::new());
+    let seeds = (1..=N_SEEDS).map(|seed| ("stress", "SEED", seed.to_string()));
     let mut stdout = String::new();
-    for (mode, seed) in runs {
-        let output = alone(test, &[("MODE", mode), ("SEED", &seed)]);
+    for (mode, variable, value) in builds.chain(threads).chain([check]).chain(seeds) {
+        let output = alone(test, &[("MODE", mode), (variable, &value)]);
         let text = text(&output);
-        assert!(output.status.success(), "{mode} {seed}: {text}");
-        assert!(!text.contains("cuda-emulator: "), "{mode} {seed}: a report on a correct kernel: {text}");
+        assert!(output.status.success(), "{mode}, {variable} {value}: {text}");
+        assert!(!text.contains("cuda-emulator: "), "{mode}, {variable} {value}: a report on a correct kernel: {text}");
         stdout = String::from_utf8_lossy(&output.stdout).into_owned();
     }
     stdout

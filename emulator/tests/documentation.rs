@@ -127,7 +127,7 @@ fn load(instruction: &str) -> Result<lower::Image, lower::LoadError> {
          prototype: .callprototype _ ();\ntargets: .branchtargets label;\n\
          {instruction}\nlabel: ret;\n}}\n"
     );
-    lower::load(&text, false, &mut |_| 1 << 48)
+    lower::load(&text, false, &mut |_| Some(1 << 48))
 }
 
 /// The table, chapter by chapter: instructions that take the same modifiers and types share a row.

@@ -11,6 +11,6 @@ fuzz_target!(|text: &str| {
     let mut next = 1 << 48;
     let _ = lower::load(text, true, &mut |variable| {
         next += variable.bytes.min(1 << 30).next_multiple_of(256);
-        next
+        Some(next)
     });
 });

@@ -105,7 +105,7 @@ impl SharedChecks {
     fn touch_run(&mut self, run: Row, kind: Kind, units: Range<usize>) -> bool {
         let writer = &mut self.writer[units.clone()];
         let (first, last) = (&mut self.first_reader[units.clone()], &mut self.last_reader[units]);
-        let engine = Engine::best();
+        let engine = Engine::chosen();
         match kind {
             Kind::Store => engine.note_write(run, writer, first, last),
             _ => engine.note_read(run, writer, first, last),

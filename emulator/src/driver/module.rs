@@ -41,18 +41,19 @@ impl Driver {
         let image = lower::load(ptx, self.settings.mode != Mode::Fast, &mut |variable| {
             // A variable without bytes still has an address of its own.
             let placed = self.allocate(variable.bytes.max(1), context.serial);
-            is_out_of_memory |= placed.is_err();
-            if let (Ok(address), Space::Const) = (placed, variable.space) {
+            let Ok(address) = placed else {
+                is_out_of_memory = true;
+                return None;
+            };
+            if variable.space == Space::Const {
                 self.memory().make_constant(address);
             }
-            allocations.extend(placed);
-            placed.unwrap_or(0)
+            allocations.push(address);
+            Some(address)
         });
         let refusal = match &image {
+            Err(error) if is_out_of_memory => Some((Error::OUT_OF_MEMORY, error.message.clone())),
             Err(error) => Some((Error::INVALID_PTX, error.message.clone())),
-            Ok(_) if is_out_of_memory => {
-                Some((Error::OUT_OF_MEMORY, "no device memory for the module's variables".to_owned()))
-            }
             Ok(_) => None,
         };
         let image = match (image, refusal) {
@@ -67,16 +68,22 @@ impl Driver {
         Ok(Loaded { image, allocations, ptx_version })
     }
 
-    /// Writes what the module's variables start with.
+    /// Writes what the module's variables start with, zeros where their text says nothing.
     fn initialise(&self, image: &Image) {
         let memory = self.memory();
         for (symbol, global) in &image.globals {
-            let host = memory.host(global.address, global.init.len() as u64);
+            let host = memory.host(global.address, global.bytes);
             let host = host.unwrap_or_else(|| panic!("variable {symbol} was given memory"));
-            // SAFETY: the range lies in a live allocation, and nobody else knows its address yet.
-            unsafe { ptr::copy_nonoverlapping(global.init.as_ptr(), host as *mut u8, global.init.len()) };
+            let (host, n_given, n_bytes) = (host as *mut u8, global.init.len(), global.bytes as usize);
+            assert!(n_given <= n_bytes, "variable {symbol} of {n_bytes} bytes starts with {n_given}");
+            // SAFETY: the range lies in a live allocation, and nobody else knows its address yet; what is given is no
+            // longer than the range.
+            unsafe {
+                ptr::copy_nonoverlapping(global.init.as_ptr(), host, n_given);
+                host.add(n_given).write_bytes(0, n_bytes - n_given);
+            }
             if let Some(shadow) = memory.shadow()
-                && let Some(range) = shadow.range(global.address, global.init.len() as u64)
+                && let Some(range) = shadow.range(global.address, global.bytes)
             {
                 shadow.set(range);
             }

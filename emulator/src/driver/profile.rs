@@ -161,7 +161,7 @@ pub mod tests {
             ".version 8.0\n.target sm_80\n.address_size 64\n.file 1 \"a.cu\"\n.visible .entry {name}()\n{{\n\
              .reg .f32 %f<3>;\n.loc 1 7 1\nadd.f32 %f1, %f2, %f2;\nst.local.f32 [0], %f1;\n.loc 1 8 1\nret;\n}}\n"
         );
-        lower::load(&text, false, &mut |_| 0).unwrap().kernels[name].clone()
+        lower::load(&text, false, &mut |_| None).unwrap().kernels[name].clone()
     }
 
     /// A launch in which every instruction did this.

@@ -10,7 +10,7 @@ use super::{
     report,
 };
 use crate::{
-    exec::printf,
+    exec::{engine::Engine, printf},
     mem::{allocations::Allocations, map::host_memory_bytes},
     settings::{Mode, Profile as Output, Settings},
 };
@@ -81,6 +81,7 @@ impl Driver {
         let profile = Profile::new(settings.profile.is_some() || settings.mode != Mode::Fast);
         let seed = (settings.mode == Mode::Stress).then_some(settings.seed);
         crate::exec::approx::perturb(seed);
+        Engine::choose(settings.cpu);
         Ok(Self {
             settings,
             queue: Queue::new(seed),

@@ -8,6 +8,7 @@
 
 use super::{
     approx, bits,
+    cpu::Cpu,
     exact::{self, Format},
     fp, global,
     half::{self, Bf16, F16},
@@ -24,12 +25,12 @@ use crate::{
     isa::{self, FORMS, modifiers::Modifiers},
     lower::program::Inst,
 };
-use std::sync::LazyLock;
+use std::sync::OnceLock;
 
 /// One arithmetic instruction.
 ///
 /// # Safety
-/// The CPU must have the features that the engine was built for; [`Engine::best`] sees to it.
+/// The CPU must have the features that the engine was built for; [`Engine::choose`] sees to it.
 pub type Arithmetic = unsafe fn(&mut Registers, &Inst, &Mask);
 
 /// One memory instruction or shuffle.
@@ -70,41 +71,40 @@ impl Engine {
     /// [`rows::read`].
     #[inline]
     pub fn note_read(&self, row: Row, writer: &[u32], first: &mut [u32], last: &mut [u32]) -> bool {
-        // SAFETY: `Engine::best` chose an engine whose features this CPU has.
+        // SAFETY: `Engine::chosen` is an engine whose features this CPU has.
         unsafe { (self.note_read)(row, writer, first, last) }
     }
 
     /// [`rows::write`].
     #[inline]
     pub fn note_write(&self, row: Row, writer: &mut [u32], first: &[u32], last: &[u32]) -> bool {
-        // SAFETY: `Engine::best` chose an engine whose features this CPU has.
+        // SAFETY: `Engine::chosen` is an engine whose features this CPU has.
         unsafe { (self.note_write)(row, writer, first, last) }
     }
 
-    /// The fastest engine that this CPU can run.
-    pub fn best() -> &'static Engine {
-        static BEST: LazyLock<&'static Engine> = LazyLock::new(|| {
+    /// Chooses what [`chosen`](Self::chosen) returns from now on, unless it was asked for before.
+    pub fn choose(cpu: Cpu) {
+        assert!(Cpu::available().contains(&cpu), "this machine cannot run {cpu:?}");
+        CHOSEN.get_or_init(|| Self::built_for(cpu));
+    }
+
+    /// The engine that was chosen, or else the fastest that this machine can run.
+    pub fn chosen() -> &'static Engine {
+        CHOSEN.get_or_init(|| Self::built_for(Cpu::best()))
+    }
+
+    fn built_for(cpu: Cpu) -> &'static Engine {
+        match cpu {
             #[cfg(target_arch = "x86_64")]
-            {
-                let has_avx2 = is_x86_feature_detected!("avx2")
-                    && is_x86_feature_detected!("fma")
-                    && is_x86_feature_detected!("f16c");
-                let has_avx512 = is_x86_feature_detected!("avx512f")
-                    && is_x86_feature_detected!("avx512bw")
-                    && is_x86_feature_detected!("avx512vl")
-                    && is_x86_feature_detected!("avx512dq");
-                if has_avx2 && has_avx512 {
-                    return &avx512::ENGINE;
-                }
-                if has_avx2 {
-                    return &avx2::ENGINE;
-                }
-            }
-            &baseline::ENGINE
-        });
-        &BEST
+            Cpu::Avx512 => &avx512::ENGINE,
+            #[cfg(target_arch = "x86_64")]
+            Cpu::Avx2 => &avx2::ENGINE,
+            _ => &baseline::ENGINE,
+        }
     }
 }
+
+static CHOSEN: OnceLock<&'static Engine> = OnceLock::new();
 
 /// `[]` or `[target_feature(...)]` before an item: the item with that attribute.
 macro_rules! with_features {
@@ -211,7 +211,7 @@ macro_rules! engine {
 
             with_features! { $features
                 fn multiply(context: &mut Context, warp: &mut Warp, inst: &Inst) -> Outcome {
-                    // SAFETY: the engine has the features of its products, which `Engine::best` checks.
+                    // SAFETY: the engine has the features of its products, which `Engine::choose` checks.
                     unsafe { mma::run(&mut warp.registers, inst, &context.program.operands, mma::$matrix::halves) };
                     Ok(())
                 }

@@ -2,11 +2,12 @@
 //!
 //! Every register is a plane of 32 lanes, so an instruction is one loop over a plane that the compiler turns into vector
 //! instructions. [`run`] is the loop; the work of each instruction is built three times (baseline, AVX2, AVX-512) in
-//! [`engine`], and the best is chosen once.
+//! [`engine`], and one of them is chosen once.
 
 pub mod run;
 pub mod observe;
 pub mod engine;
+pub mod cpu;
 pub mod control;
 mod rendezvous;
 pub mod warp_ops;

@@ -64,7 +64,7 @@ impl<'a> Context<'a> {
         let nowhere = Region { start: 1, end: 0, host: 0, id: 0, is_constant: false };
         Context {
             program,
-            engine: Engine::best(),
+            engine: Engine::chosen(),
             params: params.to_vec(),
             regions,
             nearby: vec![nowhere; program.code.len()],
@@ -146,7 +146,7 @@ pub fn run(context: &mut Context, warp: &mut Warp, fuel: u64) -> Stop {
         let n_straight = usize::from(program.straight[pc]);
         if n_straight > 0 {
             for inst in &program.code[pc..pc + n_straight] {
-                // SAFETY: `Engine::best` chose an engine whose features this CPU has.
+                // SAFETY: `Engine::chosen` is an engine whose features this CPU has.
                 unsafe { engine.arithmetic[inst.op as usize](&mut warp.registers, inst, &warp.mask) };
             }
             if let Some(meter) = &mut context.meter {
@@ -190,7 +190,7 @@ fn step(context: &mut Context, engine: &Engine, warp: &mut Warp, inst: &Inst) ->
     }
     warp.mask.set(active);
     let flow = if let Some(run) = engine.arithmetic.get(inst.op as usize) {
-        // SAFETY: `Engine::best` chose an engine whose features this CPU has.
+        // SAFETY: `Engine::chosen` is an engine whose features this CPU has.
         unsafe { run(&mut warp.registers, inst, &warp.mask) };
         Flow::Next
     } else {
@@ -224,7 +224,7 @@ impl From<Outcome> for Flow {
 /// Everything that touches memory, other lanes or the flow of control. `all` are the lanes that ran before the guard.
 fn flow(context: &mut Context, engine: &Engine, warp: &mut Warp, inst: &Inst, all: u32) -> Flow {
     context.at.pc = warp.pc;
-    // SAFETY: `Engine::best` chose an engine whose features this CPU has.
+    // SAFETY: `Engine::chosen` is an engine whose features this CPU has.
     let call =
         |function: engine::Memory, context: &mut Context, warp: &mut Warp| unsafe { function(context, warp, inst) };
     match inst.op {

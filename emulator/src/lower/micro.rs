@@ -58,6 +58,11 @@ impl Micro {
         self.guard.is_none() && matches!(self.op, Op::Bra | Op::BraIndexed | Op::Ret | Op::Exit | Op::Trap)
     }
 
+    /// Every register that it names.
+    fn registers_mut(&mut self) -> impl Iterator<Item = &mut Reg> {
+        self.dst.iter_mut().chain(&mut self.src).chain(self.guard.as_mut().map(|it| &mut it.0))
+    }
+
     pub fn ends_block(&self) -> bool {
         matches!(self.op, Op::Bra | Op::BraIndexed | Op::Ret | Op::Exit | Op::Trap | Op::Call)
     }
@@ -88,6 +93,20 @@ impl Draft {
             Target::Table(table) => &self.tables[*table],
             Target::None | Target::Function(_) => &[],
         }
+    }
+
+    /// Numbers the registers that operations name from 0, and forgets the others: PTX may declare millions.
+    pub fn forget_unused(&mut self) {
+        let mut renamed = vec![None; self.registers.len()];
+        let mut kept = Vec::new();
+        for reg in self.ops.iter_mut().flat_map(Micro::registers_mut) {
+            let old = reg.0 as usize;
+            *reg = *renamed[old].get_or_insert_with(|| {
+                kept.push(self.registers[old]);
+                Reg(kept.len() as u32 - 1)
+            });
+        }
+        self.registers = kept;
     }
 
     /// A new register.

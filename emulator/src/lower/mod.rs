@@ -46,7 +46,7 @@ pub struct Image {
 pub struct GlobalSymbol {
     pub address: u64,
     pub bytes: u64,
-    /// What the driver writes there at load: `bytes` long, relocated.
+    /// What the driver writes there at load, relocated; zeros follow up to `bytes`.
     pub init: Vec<u8>,
 }
 
@@ -85,30 +85,43 @@ impl fmt::Display for LoadError {
 
 impl std::error::Error for LoadError {}
 
-/// Offsets of a kernel's parameters in its parameter block.
-fn param_offsets(params: &[Param]) -> Vec<u32> {
+/// The most bytes of parameters (PTX ISA `#kernel-function-parameters`).
+const MAX_PARAM_BYTES: u64 = 32_764;
+
+/// Offsets of a function's parameters in its parameter block, unless they don't fit in one.
+fn param_offsets(params: &[Param]) -> Result<Vec<u32>, String> {
     let mut end = 0u64;
-    params
-        .iter()
-        .map(|param| {
-            let at = end.next_multiple_of(param.align.max(1));
-            end = at + param.bytes;
-            at as u32
-        })
-        .collect()
+    let place = |param: &Param| {
+        let at = end.next_multiple_of(param.align.max(1));
+        end = at + param.bytes;
+        if end > MAX_PARAM_BYTES {
+            return Err(format!("parameter {} ends at byte {end}, expected at most {MAX_PARAM_BYTES}", param.name));
+        }
+        Ok(at as u32)
+    };
+    params.iter().map(place).collect()
 }
 
-/// Loads a module. `place` is asked once for the device address of each module-scope `.global` and `.const` variable. If
-/// `checks_registers`, a read of a register that was never written is a fault.
+/// Loads a module. `place` is asked once for the device address of each module-scope `.global` and `.const` variable, or
+/// `None` when there is no memory for it, which ends the load. If `checks_registers`, a read of a register that was never
+/// written is a fault.
 ///
 /// # Errors
-/// Text that is not PTX, and instructions that are not supported (named with kernel, line and text).
-pub fn load(ptx: &str, checks_registers: bool, place: &mut dyn FnMut(&Variable) -> u64) -> Result<Image, LoadError> {
+/// Text that is not PTX, instructions that are not supported (named with kernel, line and text), and variables, parameters
+/// and registers for which there is no room.
+pub fn load(
+    ptx: &str,
+    checks_registers: bool,
+    place: &mut dyn FnMut(&Variable) -> Option<u64>,
+) -> Result<Image, LoadError> {
     let module = ptx::parse(ptx).map_err(|error| LoadError { is_unsupported: false, message: error.to_string() })?;
     let mut addresses = HashMap::new();
     for (index, variable) in module.variables.iter().enumerate() {
         if matches!(variable.space, Space::Global | Space::Const) {
-            addresses.insert(index as u32, place(variable));
+            let Variable { name, bytes, .. } = variable;
+            let no_memory =
+                || LoadError { is_unsupported: true, message: format!("{name}: no memory for {bytes} bytes") };
+            addresses.insert(index as u32, place(variable).ok_or_else(no_memory)?);
         }
     }
     let mut image = Image::default();
@@ -128,10 +141,9 @@ pub fn load(ptx: &str, checks_registers: bool, place: &mut dyn FnMut(&Variable) 
     Ok(image)
 }
 
-/// A variable's initial bytes with the addresses of other variables filled in.
+/// The bytes that a variable's initialiser gives, with the addresses of other variables filled in.
 fn relocated(module: &Module, variable: &Variable, addresses: &HashMap<u32, u64>) -> Result<Vec<u8>, LoadError> {
     let mut init = variable.init.clone();
-    init.resize(variable.bytes as usize, 0);
     for (offset, symbol, addend) in &variable.relocations {
         let name = symbol.strip_prefix("generic(").and_then(|it| it.strip_suffix(')')).unwrap_or(symbol);
         let target = module.variables.iter().position(|it| it.name == name);
@@ -165,14 +177,17 @@ fn kernel(
             let excerpt = text.lines().nth(line as usize - 1).unwrap_or_default().trim();
             unsupported(format!("kernel {name}, ptx line {line}: `{excerpt}` {why}"))
         })?;
+        draft.forget_unused();
+        slots::check_size(&draft).map_err(|why| unsupported(format!("kernel {name}: {why}")))?;
         if checks_registers {
             written::check(&mut draft);
         }
         copies::propagate(&mut draft);
+        draft.forget_unused();
         drafts.push(draft);
     }
     let program = assemble::link(&drafts).map_err(|why| unsupported(format!("kernel {name}: {why}")))?;
-    let offsets = param_offsets(&function.params);
+    let offsets = param_offsets(&function.params).map_err(|why| unsupported(format!("kernel {name}: {why}")))?;
     let params: Vec<(u32, u32)> = offsets.iter().zip(&function.params).map(|(&at, it)| (at, it.bytes as u32)).collect();
     let block = function.req_ntid.or(function.max_ntid);
     Ok(Kernel {
@@ -182,7 +197,7 @@ fn kernel(
         static_shared_bytes: layout.static_shared_bytes,
         local_bytes: layout.local_bytes,
         const_bytes: layout.const_bytes,
-        max_threads: block.map_or(1024, |it| it.iter().product()),
+        max_threads: block.map_or(1024, |it| it.into_iter().fold(1, u32::saturating_mul)),
         req_ntid: function.req_ntid,
         program,
         text,

@@ -40,6 +40,21 @@ pub fn writes(op: &Micro) -> &[Reg] {
     if is_store(op.op) { &[] } else { &op.dst }
 }
 
+/// Blocks times registers of a function: [`live_out`] keeps four sets of so many bits, here 2 GiB.
+const MAX_LIVENESS_BITS: usize = 1 << 32;
+
+/// Refuses a function whose liveness would take more memory than a host can be expected to have.
+pub fn check_size(draft: &Draft) -> Result<(), String> {
+    let (n_blocks, n_registers) = (blocks(draft).len(), draft.registers.len());
+    if n_blocks.saturating_mul(n_registers) <= MAX_LIVENESS_BITS {
+        return Ok(());
+    }
+    Err(format!(
+        "{n_registers} registers in {n_blocks} basic blocks are too many to find slots for: expected a product of at \
+         most {MAX_LIVENESS_BITS}"
+    ))
+}
+
 /// Gives every register a slot.
 pub fn allocate(draft: &Draft) -> Slots {
     let intervals = live_intervals(draft);

@@ -72,11 +72,14 @@ fn is_move(op: &Micro) -> bool {
 /// A flag for each register that some path may read before it writes it, and for those that they are moved to.
 fn flags(draft: &mut Draft) -> HashMap<Reg, Reg> {
     let mut suspects = live_at_entry(draft);
+    let mut is_suspect = vec![false; draft.registers.len()];
+    suspects.iter().for_each(|it| is_suspect[it.0 as usize] = true);
     let mut n_known = 0;
     while n_known < suspects.len() {
         n_known = suspects.len();
         for op in draft.ops.iter().filter(|it| is_move(it)) {
-            if suspects.contains(&op.src[0]) && !suspects.contains(&op.dst[0]) {
+            if is_suspect[op.src[0].0 as usize] && !is_suspect[op.dst[0].0 as usize] {
+                is_suspect[op.dst[0].0 as usize] = true;
                 suspects.push(op.dst[0]);
             }
         }

@@ -119,7 +119,7 @@ impl Translator<'_> {
                 _ => Ok(self.addresses[index]),
             },
             Symbol::Param(param) if self.function().is_entry => {
-                Ok(u64::from(param_offsets(&self.function().params)[*param as usize]))
+                Ok(u64::from(param_offsets(&self.function().params)?[*param as usize]))
             }
             Symbol::Param(param) => Ok(u64::from(self.layout.param(self.index, *param as usize))),
             Symbol::Return(result) => Ok(u64::from(self.layout.result(self.index, *result as usize))),
