@@ -301,12 +301,34 @@ fn a_source_is_not_written_before_the_wait() {
         bench.one(0, warp, Kind::Store, false, DATA).unwrap();
         bench.barrier(0);
         bench.0.touch(at, &touch).unwrap();
+        // Its own next store is like this one, and yet another.
+        bench.one(0, 0, Kind::Store, false, FLAG).unwrap();
         let issued = bench.0.copy_issued(at);
-        bench.barrier(0);
+        if warp == 1 {
+            bench.barrier(0);
+        }
         assert!(bench.0.copy_landed(at, issued, &touch).is_ok());
         bench.one(0, warp, Kind::Store, false, DATA).unwrap();
         let trouble = bench.0.copy_landed(at, issued, &touch).unwrap_err();
         assert_eq!((trouble.kind, trouble.lane), (FaultKind::RaceGlobal, 3));
         assert_eq!(trouble.other.map(|it| it.thread), Some(warp * 32 + 3));
     }
+}
+
+#[test]
+fn copies_of_unknown_size_are_tracked_by_the_byte() {
+    let copy = Inst {
+        op: Op::CpAsync,
+        guard: crate::lower::program::NO_GUARD,
+        d: [0; 4],
+        s: [0, 0, 5, 0],
+        imm: 0,
+        bytes: 16,
+        n: 1,
+        kind: 0,
+        flags: 0,
+    };
+    let unit_bytes =
+        |word_constants| Program { code: vec![copy], word_constants, ..Program::default() }.global_unit_bytes();
+    assert_eq!([unit_bytes(vec![(5, 16)]), unit_bytes(vec![(5, 3)]), unit_bytes(vec![])], [4, 1, 1]);
 }
