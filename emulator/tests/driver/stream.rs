@@ -85,18 +85,18 @@ fn the_legacy_stream_orders_blocking_streams() {
 fn a_waiter_of_a_non_blocking_stream_does_not_run_others() {
     let _context = Context::new();
     let (blocking, free) = (blocking_stream(), non_blocking_stream());
-    let n_blocking = Arc::new(AtomicU32::new(0));
-    let was_left_behind = (0..50).any(|_| {
-        let before = n_blocking.load(SeqCst);
-        let n = Arc::clone(&n_blocking);
-        call(blocking, move || _ = n.fetch_add(1, SeqCst));
-        call(free, || {});
+    let [theirs, mine] = [(); 2].map(|()| handle(|out| unsafe { cuMemHostAlloc(out, 4, 0) }).cast::<u32>());
+    let was_left_behind = (1..50).any(|round| {
+        ok(unsafe { cuMemsetD32Async(theirs as u64, round, 1, blocking) });
+        ok(unsafe { cuMemsetD32Async(mine as u64, round, 1, free) });
         ok(unsafe { cuStreamSynchronize(free) });
-        let was_left_behind = n_blocking.load(SeqCst) == before;
+        // SAFETY: a word of pinned memory, which the emulator may be writing.
+        let was_left_behind = unsafe { theirs.read_volatile() } != round;
         ok(unsafe { cuStreamSynchronize(blocking) });
         was_left_behind
     });
     assert!(was_left_behind, "a non-blocking stream always waited for another");
+    [theirs, mine].into_iter().for_each(|it| ok(unsafe { cuMemFreeHost(it.cast()) }));
 }
 
 #[test]
