@@ -85,18 +85,16 @@ fn the_legacy_stream_orders_blocking_streams() {
 fn a_waiter_of_a_non_blocking_stream_does_not_run_others() {
     let _context = Context::new();
     let (blocking, free) = (blocking_stream(), non_blocking_stream());
-    let [theirs, mine] = [(); 2].map(|()| handle(|out| unsafe { cuMemHostAlloc(out, 4, 0) }).cast::<u32>());
+    let (theirs, mine) = (PinnedWord::new(0), PinnedWord::new(0));
     let was_left_behind = (1..50).any(|round| {
-        ok(unsafe { cuMemsetD32Async(theirs as u64, round, 1, blocking) });
-        ok(unsafe { cuMemsetD32Async(mine as u64, round, 1, free) });
+        ok(unsafe { cuMemsetD32Async(theirs.0 as u64, round, 1, blocking) });
+        ok(unsafe { cuMemsetD32Async(mine.0 as u64, round, 1, free) });
         ok(unsafe { cuStreamSynchronize(free) });
-        // SAFETY: a word of pinned memory, which the emulator may be writing.
-        let was_left_behind = unsafe { theirs.read_volatile() } != round;
+        let was_left_behind = theirs.get() != round;
         ok(unsafe { cuStreamSynchronize(blocking) });
         was_left_behind
     });
     assert!(was_left_behind, "a non-blocking stream always waited for another");
-    [theirs, mine].into_iter().for_each(|it| ok(unsafe { cuMemFreeHost(it.cast()) }));
 }
 
 #[test]
