@@ -6,6 +6,11 @@
 //! and the arithmetic of the formula, so that time can be judged against the card's limits.
 
 mod copy;
+mod tiled;
+mod qkv;
+mod residual;
+mod gate_up;
+mod lm_head;
 mod embed;
 mod rms_norm;
 mod matvec;
@@ -22,12 +27,17 @@ pub use argmax::{Argmax, NO_TOKEN};
 pub use attention::{Attention, NO_WINDOW};
 pub use copy::Copy;
 pub use embed::Embed;
+pub use gate_up::GateUp;
+pub use lm_head::{LmHead, best_token};
 pub use matmul::Matmul;
 pub use matvec::Matvec;
+pub use qkv::Qkv;
+pub use residual::Residual;
 pub use ring_write::RingWrite;
 pub use rms_norm::RmsNorm;
 pub use rope::Rope;
 pub use swiglu::Swiglu;
+pub use tiled::{MAX_TOKENS, norm_shared_bytes, squares_shape, tiles_shape};
 
 /// The bytes of a tensor.
 fn bytes_of<T>(shape: &[u32]) -> u64 {
