@@ -7,6 +7,7 @@
 //! and `ARBTEST_SEED` repeats the one that it printed.
 
 pub mod oracle;
+pub mod tiles;
 
 use arbtest::arbitrary::Unstructured;
 use arbtest::arbtest;
