@@ -4,7 +4,9 @@ mod common;
 
 mod kernels {
     mod copy;
+    mod tile;
     mod embed;
+    mod embed_tiled;
     mod rms_norm;
     mod matvec;
     mod matmul;

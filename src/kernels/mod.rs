@@ -6,7 +6,9 @@
 //! and the arithmetic of the formula, so that time can be judged against the card's limits.
 
 mod copy;
+mod tile;
 mod embed;
+mod embed_tiled;
 mod rms_norm;
 mod matvec;
 mod matmul;
@@ -22,12 +24,14 @@ pub use argmax::{Argmax, NO_TOKEN};
 pub use attention::{Attention, NO_WINDOW};
 pub use copy::Copy;
 pub use embed::Embed;
+pub use embed_tiled::EmbedTiled;
 pub use matmul::Matmul;
 pub use matvec::Matvec;
 pub use ring_write::RingWrite;
 pub use rms_norm::RmsNorm;
 pub use rope::Rope;
 pub use swiglu::Swiglu;
+pub use tile::{Tile, n_tiled, tiles_shape};
 
 /// The bytes of a tensor.
 fn bytes_of<T>(shape: &[u32]) -> u64 {

@@ -32,6 +32,10 @@ pub const ALL: &[Check] = checks! {
     copy: copies,
     embed_bf16: embeds::<bf16>,
     embed_f16: embeds::<f16>,
+    tile_bf16: tiles::<bf16>,
+    tile_f16: tiles::<f16>,
+    embed_tiled_bf16: embeds_tiled::<bf16>,
+    embed_tiled_f16: embeds_tiled::<f16>,
     rms_norm_bf16: normalises::<bf16>,
     rms_norm_f16: normalises::<f16>,
     matvec_bf16: multiplies_one::<bf16>,
@@ -97,6 +101,28 @@ fn embeds<W: Number>(device: &Device) -> Result<()> {
     let (tokens_there, table) = (device.upload(&tokens)?, device.upload(&table)?);
     Embed { tokens: &tokens_there, table: &table, x: &mut x, n_tokens: 3, dim: DIM as u32 }.launch(device)?;
     let row = |token: u32| (0..DIM).map(move |i| small(token as usize * DIM + i));
+    expect("x", &x.to_vec()?, &tokens.into_iter().flat_map(row).collect::<Vec<_>>())
+}
+
+/// One tile of eight pairs, rows r and r + 8, and its first eight columns only.
+fn tiles<W: Number>(device: &Device) -> Result<()> {
+    let rows = device.upload(&numbers::<W>(16 * 8))?;
+    let mut tiles = device.zeroed::<W>(&[512])?;
+    Tile { rows: &rows, tiles: &mut tiles, n_rows: 16, n_in: 8, first_row: 0, pair_distance: 8 }.launch(device)?;
+    let place = |i: usize| if i % 32 < 8 { small(i / 32 * 8 + i % 8) } else { 0.0 };
+    expect("tiles", &tiles.to_vec()?, &(0..512).map(|i| W::of(place(i))).collect::<Vec<_>>())
+}
+
+/// What was put into tiles is found there.
+fn embeds_tiled<W: Number>(device: &Device) -> Result<()> {
+    const DIM: u32 = 40;
+    let tokens = [3u32, 0, 17];
+    let rows = device.upload(&numbers::<W>(18 * DIM as usize))?;
+    let mut table = device.zeroed::<W>(&tiles_shape([18, DIM]).map(|it| it as usize))?;
+    Tile { rows: &rows, tiles: &mut table, n_rows: 18, n_in: DIM, first_row: 0, pair_distance: 0 }.launch(device)?;
+    let (tokens_there, mut x) = (device.upload(&tokens)?, device.alloc::<f32>(&[tokens.len(), DIM as usize])?);
+    EmbedTiled { tokens: &tokens_there, table: &table, x: &mut x, n_tokens: 3, dim: DIM }.launch(device)?;
+    let row = |token: u32| (0..DIM).map(move |i| small((token * DIM + i) as usize));
     expect("x", &x.to_vec()?, &tokens.into_iter().flat_map(row).collect::<Vec<_>>())
 }
 
