@@ -6,13 +6,14 @@ use crate::{
     error::{Error, Result},
     kernel::Half,
     kernels::NO_TOKEN,
+    loader::{LoadTimes, Moved},
     model::{Forward, Model},
     plan::{Group, Plan, Sizes},
     ring::{Position, Ring},
     weights::{TensorView, Weights},
 };
 use half::{bf16, f16};
-use std::{collections::BTreeMap, ops::ControlFlow};
+use std::{collections::BTreeMap, ops::ControlFlow, time::Instant};
 
 /// Tokens of a prompt that go through the model at once, unless the window or the context is smaller. More would gain
 /// nothing, since the product takes eight at a time; fewer show progress sooner, and any number gives the same bits.
@@ -91,6 +92,7 @@ pub struct Session {
     /// Row of the logits buffer that belongs to the last token.
     last_row: usize,
     has_warmed_up: bool,
+    load_times: LoadTimes,
 }
 
 impl Session {
@@ -123,6 +125,7 @@ impl Session {
         options: Options,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Session> {
+        let started = Instant::now();
         let (ring, sizes) = options.sizes(&config)?;
         let plan = Plan::new(&config, weights.weight_type(), sizes);
         // Better now than after the upload of the weights.
@@ -139,6 +142,10 @@ impl Session {
         weights.check_unchanged()?;
         let allocated = (device.allocated_bytes() - allocated_before) as u64;
         assert_eq!(allocated, plan.total_bytes(), "the plan is what is allocated");
+        let upload = Moved { bytes: plan.group_bytes(Group::Weights), busy: started.elapsed() };
+        let jit = device.load_kernels()?;
+        let load = started.elapsed();
+        let load_times = LoadTimes { open: device.opened_in(), upload, jit, load, ..LoadTimes::default() };
         Ok(Session {
             device: device.clone(),
             config,
@@ -151,6 +158,7 @@ impl Session {
             step: None,
             last_row: 0,
             has_warmed_up: false,
+            load_times,
         })
     }
 
@@ -161,6 +169,11 @@ impl Session {
     /// What was allocated.
     pub fn memory(&self) -> &Plan {
         &self.plan
+    }
+
+    /// What loading took, step by step.
+    pub fn load_times(&self) -> &LoadTimes {
+        &self.load_times
     }
 
     /// Of the next token.
