@@ -46,6 +46,9 @@ pub struct TensorView<'a> {
     pub dtype: Dtype,
     /// Dense, slowest axis first, little-endian, not necessarily aligned.
     pub bytes: &'a [u8],
+    file: &'a MappedFile,
+    /// Of `bytes` in the file.
+    start: usize,
 }
 
 impl Weights {
@@ -92,9 +95,9 @@ impl Weights {
         let Some((name, (file, entry))) = self.entries.get_key_value(name) else {
             panic!("no tensor {name}: names come from names::tensors, which open() has checked");
         };
-        let MappedFile { path, .. } = &self.files[*file];
-        let bytes = &self.files[*file].bytes()[entry.bytes.clone()];
-        TensorView { name, path, shape: entry.shape.clone(), dtype: entry.dtype, bytes }
+        let file = &self.files[*file];
+        let (bytes, start) = (&file.bytes()[entry.bytes.clone()], entry.bytes.start);
+        TensorView { name, path: &file.path, shape: entry.shape.clone(), dtype: entry.dtype, bytes, file, start }
     }
 
     /// One line for the user, where the device will hold something else than the files.
@@ -177,23 +180,38 @@ impl<'a> TensorView<'a> {
         let row_bytes = self.bytes.len() / self.shape[0];
         let mut shape = self.shape.clone();
         shape[0] = rows.len();
-        Self { shape, bytes: &self.bytes[rows.start * row_bytes..rows.end * row_bytes], ..self.clone() }
+        let bytes = rows.start * row_bytes..rows.end * row_bytes;
+        Self { shape, bytes: &self.bytes[bytes.clone()], start: self.start + bytes.start, ..self.clone() }
+    }
+
+    /// Reads the values from the file into `into`, in the device's type.
+    pub fn read(&self, weight_type: WeightType, into: &mut [u8]) -> Result<()> {
+        if self.dtype != Dtype::F32 {
+            return self.file.read_at(self.start, into);
+        }
+        let mut bytes = vec![0; self.bytes.len()];
+        self.file.read_at(self.start, &mut bytes)?;
+        into.copy_from_slice(&self.rounded(&bytes, weight_type)?);
+        Ok(())
     }
 
     /// The same values in the device's type; borrowed where the file has that type.
     pub fn to(&self, weight_type: WeightType) -> Result<Cow<'a, [u8]>> {
         match (self.dtype, weight_type) {
             (Dtype::BF16, WeightType::Bf16) | (Dtype::F16, WeightType::F16) => Ok(Cow::Borrowed(self.bytes)),
-            (Dtype::F32, WeightType::Bf16) => Ok(Cow::Owned(convert::f32_to_bf16(self.bytes))),
-            (Dtype::F32, WeightType::F16) => convert::f32_to_f16(self.bytes).map(Cow::Owned).map_err(|value| {
-                tensor_error(
-                    self.path,
-                    self.name,
-                    "f32 values that f16 holds, as the other tensors are f16",
-                    value.to_string(),
-                )
-            }),
+            (Dtype::F32, _) => self.rounded(self.bytes, weight_type).map(Cow::Owned),
             (dtype, _) => panic!("{dtype} to {weight_type:?}: open() refuses such models"),
+        }
+    }
+
+    /// f32 values of this tensor in the device's type.
+    fn rounded(&self, f32s: &[u8], weight_type: WeightType) -> Result<Vec<u8>> {
+        match weight_type {
+            WeightType::Bf16 => Ok(convert::f32_to_bf16(f32s)),
+            WeightType::F16 => convert::f32_to_f16(f32s).map_err(|value| {
+                let expected = "f32 values that f16 holds, as the other tensors are f16";
+                tensor_error(self.path, self.name, expected, value.to_string())
+            }),
         }
     }
 }

@@ -9,14 +9,7 @@ mod kernels {
     mod gate_up;
     mod lm_head;
     mod copy;
+    mod tile;
     mod embed;
-    mod rms_norm;
-    mod matvec;
-    mod matmul;
-    mod rope;
-    mod attention;
-    mod ring_write;
-    mod swiglu;
-    mod argmax;
     mod advance;
 }

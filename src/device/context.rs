@@ -1,10 +1,15 @@
-//! What a process has once: the driver, the device's context and the loaded kernels.
+//! What a process has once: the driver, the device's context and the kernels.
+//!
+//! The driver translates the kernels' PTX, which takes as long as reading some GB of weights. A thread of its own goes
+//! through the modules; who needs a kernel before that loads its module at once.
 
-use super::{DeviceChoice, DeviceError, Result, error, library, prototypes};
+use super::{DeviceChoice, DeviceError, Prototype, Result, error, library, prototypes};
 use cudarc::driver::{CudaContext, result, sys};
 use std::collections::HashMap;
 use std::ffi::{CString, c_void};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// The lowest compute capability that the kernels' PTX is made for.
 const NEEDED_CAPABILITY: (u32, u32) = (8, 0);
@@ -17,7 +22,17 @@ pub(super) struct Context {
     pub compute_capability: (u32, u32),
     pub driver_version: (u32, u32),
     pub n_multiprocessors: u32,
+    /// How long it took to open all this, without the modules.
+    pub opened_in: Duration,
+    shared_limit: u32,
+    /// In the order of [`prototypes::MODULES`]; empty before the first need.
+    modules: Vec<OnceLock<Result<Loaded>>>,
+}
+
+/// A module on the device.
+struct Loaded {
     functions: HashMap<&'static str, Function>,
+    took: Duration,
 }
 
 /// A kernel in a loaded module.
@@ -39,7 +54,9 @@ impl Context {
                 Err(DeviceError::AlreadyChosen { first: first.to_string(), second: choice.to_string() })
             }
             None => {
-                let context = Box::leak(Box::new(Context::open(choice)?));
+                let context: &'static Context = Box::leak(Box::new(Context::open(choice)?));
+                // A module that cannot be loaded is the error of the first who needs it.
+                thread::spawn(move || context.cuda.bind_to_thread().map(|()| context.load_modules()));
                 *opened = Some((choice, context));
                 Ok(context)
             }
@@ -47,6 +64,7 @@ impl Context {
     }
 
     fn open(choice: DeviceChoice) -> Result<Context> {
+        let started = Instant::now();
         let library::Loaded { is_emulator, ordinal } = library::load(choice)?;
         let cuda = CudaContext::new(ordinal as usize).map_err(DeviceError::call("opening the device"))?;
         // SAFETY: buffers here are never CudaSlice, and each is used on one stream, so cudarc has nothing to
@@ -65,10 +83,12 @@ impl Context {
             return Err(DeviceError::TooOldCard { device: name, found: compute_capability, needed: NEEDED_CAPABILITY });
         }
         let driver_version = driver_version()?;
-        let shared_limit = attribute(Is::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?;
+        prototypes::MODULES.iter().try_for_each(|module| check_ptx_version(module, driver_version))?;
         Ok(Context {
             n_multiprocessors: attribute(Is::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?,
-            functions: load_functions(driver_version, shared_limit)?,
+            shared_limit: attribute(Is::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?,
+            modules: prototypes::MODULES.iter().map(|_| OnceLock::new()).collect(),
+            opened_in: started.elapsed(),
             cuda,
             name,
             is_emulator,
@@ -77,12 +97,21 @@ impl Context {
         })
     }
 
-    /// The loaded kernel of this name.
-    pub fn function(&self, kernel: &str) -> sys::CUfunction {
-        match self.functions.get(kernel) {
-            Some(function) => function.0,
-            None => panic!("kernels/ has no `{kernel}`"),
-        }
+    /// The kernel of this name, loaded. The context is current on this thread.
+    pub fn function(&self, kernel: &Prototype) -> Result<sys::CUfunction> {
+        let module = prototypes::MODULES.iter().position(|it| it.name == kernel.module);
+        let Some(module) = module else { panic!("kernels/ has no {}.cu", kernel.module) };
+        Ok(self.module(module)?.functions[kernel.name].0)
+    }
+
+    /// Loads what is not loaded yet. The time is what loading took in all, on whichever thread.
+    pub fn load_modules(&self) -> Result<Duration> {
+        (0..self.modules.len()).map(|module| Ok(self.module(module)?.took)).sum()
+    }
+
+    fn module(&self, module: usize) -> Result<&Loaded> {
+        let loaded = self.modules[module].get_or_init(|| load_module(&prototypes::MODULES[module], self.shared_limit));
+        loaded.as_ref().map_err(DeviceError::clone)
     }
 }
 
@@ -96,17 +125,15 @@ fn driver_version() -> Result<(u32, u32)> {
     Ok((version / 1000, version % 1000 / 10))
 }
 
-/// Loads every module and finds every kernel in them.
-fn load_functions(driver: (u32, u32), shared_limit: u32) -> Result<HashMap<&'static str, Function>> {
-    let mut functions = HashMap::new();
-    for module in prototypes::MODULES {
-        check_ptx_version(module, driver)?;
-        let handle = load_module(module)?;
-        for kernel in prototypes::ALL.iter().filter(|it| it.module == module.name) {
-            functions.insert(kernel.name, Function(find_function(handle, kernel.name, shared_limit)?));
-        }
-    }
-    Ok(functions)
+/// Loads a module and finds every kernel in it.
+fn load_module(module: &super::Module, shared_limit: u32) -> Result<Loaded> {
+    let started = Instant::now();
+    let handle = translate(module)?;
+    let kernels = prototypes::ALL.iter().filter(|it| it.module == module.name);
+    let functions = kernels
+        .map(|it| Ok((it.name, Function(find_function(handle, it.name, shared_limit)?))))
+        .collect::<Result<_>>()?;
+    Ok(Loaded { functions, took: started.elapsed() })
 }
 
 fn check_ptx_version(module: &super::Module, driver: (u32, u32)) -> Result<()> {
@@ -127,7 +154,7 @@ fn cuda_of_ptx((major, minor): (u32, u32)) -> (u32, u32) {
 }
 
 /// Has the driver translate a module's PTX. The module is never unloaded.
-fn load_module(module: &super::Module) -> Result<sys::CUmodule> {
+fn translate(module: &super::Module) -> Result<sys::CUmodule> {
     use sys::CUjit_option::{CU_JIT_ERROR_LOG_BUFFER, CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES};
     let ptx = CString::new(module.ptx).expect("PTX is text without NUL");
     let mut log = vec![0u8; 8192];

@@ -21,6 +21,7 @@ impl Device {
         &self,
         work: impl FnOnce() -> std::result::Result<(), E>,
     ) -> std::result::Result<Graph, E> {
+        self.load_kernels()?; // the driver would not do that in a capture
         let failed = || DeviceError::call("capturing a graph");
         let was = self.captured().replace(Vec::new());
         assert!(was.is_none(), "a capture within a capture");

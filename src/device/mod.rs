@@ -10,6 +10,7 @@ mod library;
 mod context;
 mod buffer;
 mod pinned;
+mod staging;
 mod launch;
 mod graph;
 mod event;
@@ -26,6 +27,7 @@ pub use event::Event;
 pub use graph::Graph;
 pub use launch::{Arg, Grid, KernelArg};
 pub use pinned::PinnedBuffer;
+pub use staging::Staging;
 
 use buffer::Memory;
 use context::Context;
@@ -33,6 +35,7 @@ use cudarc::driver::{CudaStream, result, sys};
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// A device and one stream of work on it. Cheap to clone; clones share the stream.
 #[derive(Clone)]
@@ -47,7 +50,7 @@ struct Inner {
 }
 
 impl Device {
-    /// Opens the device that `choice` asks for, with all kernels loaded.
+    /// Opens the device that `choice` asks for, and begins to load the kernels.
     ///
     /// A process has one choice: opening it again gives another stream of work on the same device, opening
     /// another is an error.
@@ -105,6 +108,18 @@ impl Device {
         unsafe { result::stream::synchronize(self.stream()) }.map_err(DeviceError::call("waiting for the device"))
     }
 
+    /// How long opening the device took, which a process does once; without the kernels.
+    pub fn opened_in(&self) -> Duration {
+        self.0.context.opened_in
+    }
+
+    /// Waits until every kernel is loaded, so that no launch will. The time is what loading took in all, whether or not
+    /// somebody waited.
+    pub fn load_kernels(&self) -> Result<Duration> {
+        self.bind()?;
+        self.0.context.load_modules()
+    }
+
     /// Makes the context current on this thread, as every driver call expects.
     fn bind(&self) -> Result<()> {
         self.0.context.cuda.bind_to_thread().map_err(DeviceError::call("making the device current"))
@@ -114,7 +129,7 @@ impl Device {
         self.0.stream.cu_stream()
     }
 
-    fn function(&self, kernel: &str) -> sys::CUfunction {
+    fn function(&self, kernel: &Prototype) -> Result<sys::CUfunction> {
         self.0.context.function(kernel)
     }
 

@@ -1,3 +1,4 @@
+mod cold_start;
 mod output;
 mod sampling;
 mod stop;
@@ -9,6 +10,7 @@ use std::ops::ControlFlow;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use anyhow::{Context, bail};
 use clap::{ArgGroup, Args, value_parser};
@@ -22,6 +24,7 @@ use super::model::Model;
 use super::options::{Ids, ModelDir, Running, utf8};
 use super::progress::Progress;
 use super::say;
+use cold_start::ColdStart;
 use output::Output;
 use sampling::SamplingArgs;
 use stop::StopFilter;
@@ -74,6 +77,10 @@ pub struct Generate {
     #[arg(long, conflicts_with = "stop")]
     print_ids: bool,
 
+    /// Tell on stderr what each step up to the first token took
+    #[arg(short, long)]
+    verbose: bool,
+
     #[command(flatten)]
     running: Running,
 }
@@ -98,12 +105,14 @@ enum Ended {
 
 impl Generate {
     pub fn run(self) -> anyhow::Result<ExitCode> {
+        let started = Instant::now();
         let mut sampler = Sampler::new(self.sampling.sampling()?)?;
         let model = Model::open(&self.model.dir)?;
         let tokenizer = self.needs_tokenizer().map(|what| model.tokenizer(what)).transpose()?;
         let prompt = self.prompt_ids(&model, tokenizer.as_ref())?;
         Session::check_prompt(&model.config, &self.running.options(), &prompt)?;
         let mut output = self.output(tokenizer.as_ref(), &prompt)?;
+        let prepare = started.elapsed();
         let (_device, mut session) = model.load(self.running.on.device, self.running.options())?;
 
         let interrupted = Arc::new(AtomicBool::new(false));
@@ -123,6 +132,9 @@ impl Generate {
         } else {
             format!("; --seed {}", sampler.sampling().seed)
         };
+        if let (true, Some(first_token)) = (self.verbose, timing.to_first_token()) {
+            say(ColdStart { prepare, load: *session.load_times(), first_token });
+        }
         say(format_args!("{timing}{seed}"));
         Ok(if is_interrupted() { INTERRUPTED.into() } else { ExitCode::SUCCESS })
     }
