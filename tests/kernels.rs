@@ -10,6 +10,8 @@ mod kernels {
     mod matmul;
     mod rope;
     mod attention;
+    mod decode_attention;
+    mod commit;
     mod ring_write;
     mod swiglu;
     mod argmax;
