@@ -303,6 +303,17 @@ template <uint32_t n_parts> struct Softmax {
     }
 };
 
+// Maximum and sum of weights of the results of several warps or items.
+struct Scales {
+    float max[n_items][n_columns], sum[n_items][n_columns];
+
+    __device__ void set(uint32_t i, uint32_t column, float2 max_and_sum)
+    {
+        max[i][column] = max_and_sum.x;
+        sum[i][column] = max_and_sum.y;
+    }
+};
+
 // A softmax over the keys of several, at four dims of one column.
 struct Merged {
     float max, sum;
@@ -311,16 +322,15 @@ struct Merged {
 
 // Brings the results over different keys to one maximum and adds them in order.
 template <uint32_t n>
-__device__ Merged merge(const float2 (*softmaxes)[n_columns], uint32_t column, const float4 (&values)[n])
+__device__ Merged merge(const Scales& scales, uint32_t column, const float4 (&values)[n])
 {
     Merged it = {lowest};
 #pragma unroll
-    for (uint32_t i = 0; i < n; i++) it.max = fmaxf(it.max, softmaxes[i][column].x);
+    for (uint32_t i = 0; i < n; i++) it.max = fmaxf(it.max, scales.max[i][column]);
 #pragma unroll
     for (uint32_t i = 0; i < n; i++) {
-        const float2 softmax = softmaxes[i][column];
-        const float factor = exp2_approx(softmax.x - it.max);
-        it.sum = fmaf(factor, softmax.y, it.sum);
+        const float factor = exp2_approx(scales.max[i][column] - it.max);
+        it.sum = fmaf(factor, scales.sum[i][column], it.sum);
         it.values.x = fmaf(factor, values[i].x, it.values.x);
         it.values.y = fmaf(factor, values[i].y, it.values.y);
         it.values.z = fmaf(factor, values[i].z, it.values.z);

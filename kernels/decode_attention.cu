@@ -119,7 +119,7 @@ struct Place {
 
 struct Shared {
     float4 values[n_warps][256];  // 128 elements of eight columns
-    float2 softmaxes[n_items][n_columns];  // of warps, or of items
+    Scales scales;  // of warps, or of items
     bool is_last;
 };
 
@@ -139,7 +139,7 @@ __device__ void store_partial(
             const uint32_t column = 2 * lane_column() + e;
             if (column >= n_columns_there) continue;
             if (first_part == 0 && lane_row() == 0)
-                shared.softmaxes[warp][column] = make_float2(softmax.max[e], softmax.sum[e]);
+                shared.scales.set(warp, column, make_float2(softmax.max[e], softmax.sum[e]));
 #pragma unroll
             for (uint32_t i = 0; i < min(n_parts, 2); i++)
 #pragma unroll
@@ -155,7 +155,7 @@ __device__ void store_partial(
         float4 values[n_warps];
 #pragma unroll
         for (uint32_t i = 0; i < n_warps; i++) values[i] = shared.values[i][threadIdx.x ^ (threadIdx.x / 8 % 2)];
-        const Merged merged = merge(shared.softmaxes, place.column, values);
+        const Merged merged = merge(shared.scales, place.column, values);
         float* to = step.partials + (size_t(row.index) * n_items + item) * step.head_dim + place.dim;
         *reinterpret_cast<float4*>(to) = merged.values;
         if (place.dim == 0) step.softmaxes[item * n_rows + row.index] = make_float2(merged.max, merged.sum);
@@ -187,8 +187,8 @@ combine(Shared& shared, const Step<W>& step, const Tokens& tokens, uint32_t kv_h
         const uint32_t item = threadIdx.x / n_columns, column = threadIdx.x % n_columns;
         const Row row(step, tokens, kv_head, first_column + column);
         const bool is_seen = row.sees(item, tokens.size);
-        shared.softmaxes[item][column] =
-            is_seen ? __ldcg(step.softmaxes + item * n_rows + row.index) : make_float2(lowest, 0);
+        const float2* from = step.softmaxes + item * n_rows + row.index;
+        shared.scales.set(item, column, is_seen ? __ldcg(from) : make_float2(lowest, 0));
     }
     __syncthreads();  // of which each thread reads all
 #pragma unroll
@@ -202,7 +202,7 @@ combine(Shared& shared, const Step<W>& step, const Tokens& tokens, uint32_t kv_h
         for (uint32_t i = 0; i < n_items; i++)
             values[i] = row.sees(i, tokens.size) ? __ldcg(reinterpret_cast<const float4*>(from + i * step.head_dim))
                                                  : float4{};
-        const Merged it = merge(shared.softmaxes, place.column, values);
+        const Merged it = merge(shared.scales, place.column, values);
         store4(step.out + size_t(row.index) * step.head_dim + place.dim, it.values, it.sum);
     }
 }

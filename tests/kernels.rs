@@ -11,5 +11,7 @@ mod kernels {
     mod copy;
     mod tile;
     mod embed;
+    mod decode_attention;
+    mod commit;
     mod advance;
 }

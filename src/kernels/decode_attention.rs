@@ -16,8 +16,8 @@ kernel! {
         k_staged:   In<'a, bf16>,       // [n_layers, 8, n_kv_heads, head_dim]
         v_staged:   In<'a, bf16>,       // [n_layers, 8, n_kv_heads, head_dim]
         position:   In<'a, u64>,        // [1], of token 0
-        partials:   Out<'a, f32>,       // [n_tokens, n_heads, N_ITEMS, head_dim], scratch
-        softmaxes:  Out<'a, [f32; 2]>,  // [N_ITEMS, n_tokens, n_heads], scratch
+        partials:   Out<'a, f32>,       // [n_tokens, n_heads, N_PARTS, head_dim], scratch
+        softmaxes:  Out<'a, [f32; 2]>,  // [N_PARTS, n_tokens, n_heads], scratch
         tickets:    Out<'a, u32>,       // [n_heads + n_kv_heads], zeros before and after
         out:        Out<'a, W>,         // [n_tokens, n_heads, head_dim]
         n_tokens:   u32,                // 1 to 8
@@ -57,9 +57,9 @@ impl<W: Half> DecodeAttention<'_, W> {
         assert!(n_slots < 1 << 30, "the kernel counts a row's keys in 30 bits, {n_slots} slots are too many");
         self.q.assert_holds([n_tokens, n_heads, head_dim]);
         self.k_ring.assert_rows_of([n_slots, n_kv_heads, head_dim]);
-        self.v_ring.assert_shape([self.k_ring.len() as u32]);
+        assert_eq!(self.v_ring.len(), self.k_ring.len());
         self.k_staged.assert_rows_of([8, n_kv_heads, head_dim]);
-        self.v_staged.assert_shape([self.k_staged.len() as u32]);
+        assert_eq!(self.v_staged.len(), self.k_staged.len());
         self.k_ring.assert_holds([layer + 1, n_slots, n_kv_heads, head_dim]);
         self.k_staged.assert_holds([layer + 1, 8, n_kv_heads, head_dim]);
         self.position.assert_shape([1]);
