@@ -191,7 +191,7 @@ fn allocate<W: Half>(device: &Device, plan: &Plan) -> Result<BTreeMap<String, Bu
         let [n_out, n_in] = planned.shape[..] else {
             return Ok((planned.name.clone(), device.alloc(&planned.shape)?));
         };
-        let tiles = tiles_shape([n_out as u32, n_in as u32]).map(|it| it as usize);
+        let tiles = tiles_shape(n_out as u32, n_in as u32).map(|it| it as usize);
         let is_full = tiles.iter().product::<usize>() == n_out * n_in;
         Ok((planned.name.clone(), if is_full { device.alloc(&tiles)? } else { device.zeroed(&tiles)? }))
     });

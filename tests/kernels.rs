@@ -3,6 +3,11 @@
 mod common;
 
 mod kernels {
+    mod product;
+    mod qkv;
+    mod residual;
+    mod gate_up;
+    mod lm_head;
     mod copy;
     mod tile;
     mod embed;

@@ -1,14 +1,16 @@
-use super::{assert_eights, bytes_of, tiles_shape};
+use super::tiled::{squares_shape, tiles_shape};
+use super::{assert_eights, bytes_of, count};
 use crate::device::{Device, Grid, Result};
 use crate::kernel;
 use crate::kernel::{Half, In, Out};
 
 kernel! {
-    /// Looks up each token's row of the embedding table.
+    /// Looks up each token's row of the embedding table, where the residual stream begins.
     pub struct EmbedTiled<'a, W: Half> = { bf16: embed_tiled_bf16, f16: embed_tiled_f16 } {
         tokens:   In<'a, u32>,   // [n_tokens], below vocab_size
-        table:    In<'a, W>,     // tiles_shape([vocab_size, dim])
+        table:    In<'a, W>,     // tiles of [vocab_size, dim]
         x:        Out<'a, f32>,  // [n_tokens, dim]
+        squares:  Out<'a, f32>,  // [n_tokens, ceil(dim / 16)] of x
         n_tokens: u32,
         dim:      u32,
     }
@@ -17,7 +19,7 @@ kernel! {
 impl<W: Half> EmbedTiled<'_, W> {
     /// One thread for four elements.
     pub fn launch(&self, device: &Device) -> Result<()> {
-        self.launch_grid(device, Grid::x((self.n_tokens * self.dim / 4).div_ceil(256)))
+        self.launch_grid(device, Grid::x((self.n_tokens * self.dim.div_ceil(16) * 4).div_ceil(256)))
     }
 
     /// On any grid.
@@ -25,19 +27,21 @@ impl<W: Half> EmbedTiled<'_, W> {
         let Self { n_tokens, dim, .. } = *self;
         assert_eights("dim", dim);
         self.tokens.assert_holds([n_tokens]);
-        self.table.assert_rows_of(tiles_shape([16, dim]));
+        self.table.assert_rows_of(tiles_shape(16, dim));
         self.x.assert_holds([n_tokens, dim]);
+        self.squares.assert_holds(squares_shape(n_tokens, dim));
         self.launch_on(device, grid)
     }
 
-    /// The tokens, their rows, and x.
+    /// The tokens, their rows, x and its squares.
     pub fn bytes(&self) -> u64 {
         let Self { n_tokens, dim, .. } = *self;
-        bytes_of::<u32>(&[n_tokens]) + bytes_of::<W>(&[n_tokens, dim]) + bytes_of::<f32>(&[n_tokens, dim])
+        let written = bytes_of::<f32>(&[n_tokens, dim]) + bytes_of::<f32>(&squares_shape(n_tokens, dim));
+        bytes_of::<u32>(&[n_tokens]) + bytes_of::<W>(&[n_tokens, dim]) + written
     }
 
-    /// None: the rows are only widened.
+    /// A product and a sum for each square.
     pub fn flops(&self) -> u64 {
-        0
+        2 * count(&[self.n_tokens, self.dim])
     }
 }

@@ -7,6 +7,11 @@
 
 mod copy;
 mod tile;
+mod tiled;
+mod qkv;
+mod residual;
+mod gate_up;
+mod lm_head;
 mod embed;
 mod embed_tiled;
 mod rms_norm;
@@ -25,13 +30,18 @@ pub use attention::{Attention, NO_WINDOW};
 pub use copy::Copy;
 pub use embed::Embed;
 pub use embed_tiled::EmbedTiled;
+pub use gate_up::GateUp;
+pub use lm_head::{LmHead, best_token};
 pub use matmul::Matmul;
 pub use matvec::Matvec;
+pub use qkv::Qkv;
+pub use residual::Residual;
 pub use ring_write::RingWrite;
 pub use rms_norm::RmsNorm;
 pub use rope::Rope;
 pub use swiglu::Swiglu;
-pub use tile::{Tile, n_tiled, tiles_shape};
+pub use tile::Tile;
+pub use tiled::{MAX_TOKENS, norm_shared_bytes, squares_shape, tiles_shape};
 
 /// The bytes of a tensor.
 fn bytes_of<T>(shape: &[u32]) -> u64 {

@@ -33,9 +33,9 @@ fn embed() {
 fn embed_tiled() {
     let (device, n_tokens, vocab_size) = (open(), 16, 64);
     let tokens = device.upload(&(0..n_tokens).map(|it| it * 3).collect::<Vec<u32>>()).unwrap();
-    let table = zeros::<bf16, _>(&device, tiles_shape([vocab_size, DIM]));
-    let mut x = zeros(&device, [n_tokens, DIM]);
-    let it = EmbedTiled { tokens: &tokens, table: &table, x: &mut x, n_tokens, dim: DIM };
+    let table = zeros::<bf16, _>(&device, tiles_shape(vocab_size, DIM));
+    let (mut x, mut squares) = (zeros(&device, [n_tokens, DIM]), zeros(&device, squares_shape(n_tokens, DIM)));
+    let it = EmbedTiled { tokens: &tokens, table: &table, x: &mut x, squares: &mut squares, n_tokens, dim: DIM };
     hold(&device, "embed_tiled_bf16", NO_WASTE, it.bytes(), || it.launch(&device).unwrap());
 }
 
@@ -43,7 +43,7 @@ fn embed_tiled() {
 fn tile() {
     let (device, n_rows) = (open(), 256);
     let rows = zeros::<bf16, _>(&device, [n_rows, DIM]);
-    let mut tiles = zeros(&device, tiles_shape([n_rows, DIM]));
+    let mut tiles = zeros(&device, tiles_shape(n_rows, DIM));
     let it = Tile { rows: &rows, tiles: &mut tiles, n_rows, n_in: DIM, first_row: 0, pair_distance: HEAD_DIM / 2 };
     hold(&device, "tile_bf16", NO_WASTE, it.bytes(), || it.launch(&device).unwrap());
 }

@@ -118,12 +118,17 @@ fn embeds_tiled<W: Number>(device: &Device) -> Result<()> {
     const DIM: u32 = 40;
     let tokens = [3u32, 0, 17];
     let rows = device.upload(&numbers::<W>(18 * DIM as usize))?;
-    let mut table = device.zeroed::<W>(&tiles_shape([18, DIM]).map(|it| it as usize))?;
+    let mut table = device.zeroed::<W>(&tiles_shape(18, DIM).map(|it| it as usize))?;
     Tile { rows: &rows, tiles: &mut table, n_rows: 18, n_in: DIM, first_row: 0, pair_distance: 0 }.launch(device)?;
     let (tokens_there, mut x) = (device.upload(&tokens)?, device.alloc::<f32>(&[tokens.len(), DIM as usize])?);
-    EmbedTiled { tokens: &tokens_there, table: &table, x: &mut x, n_tokens: 3, dim: DIM }.launch(device)?;
-    let row = |token: u32| (0..DIM).map(move |i| small((token * DIM + i) as usize));
-    expect("x", &x.to_vec()?, &tokens.into_iter().flat_map(row).collect::<Vec<_>>())
+    let mut squares = device.alloc::<f32>(&squares_shape(3, DIM).map(|it| it as usize))?;
+    EmbedTiled { tokens: &tokens_there, table: &table, x: &mut x, squares: &mut squares, n_tokens: 3, dim: DIM }
+        .launch(device)?;
+    let row = |token: u32| (0..DIM).map(move |i| small((token * DIM + i) as usize)).collect();
+    let rows: Vec<Vec<f32>> = tokens.into_iter().map(row).collect();
+    expect("x", &x.to_vec()?, &rows.concat())?;
+    let square = |it: &[f32]| it.iter().map(|it| it * it).sum::<f32>();
+    expect("squares", &squares.to_vec()?, &rows.iter().flat_map(|it| it.chunks(16).map(square)).collect::<Vec<_>>())
 }
 
 /// Rows of ±2 and ±4 have these as their root mean square: what is left is the sign.
