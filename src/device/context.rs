@@ -211,6 +211,16 @@ mod tests {
         );
     }
 
+    /// The error names the file.
+    #[test]
+    fn a_module_that_cannot_be_loaded_is_named() {
+        let context = Context::of_process(DeviceChoice::Emulator).unwrap();
+        context.cuda.bind_to_thread().unwrap();
+        let module = Module { name: "broken", ptx: ".version 7.4\n.target sm_80\n.address_size 64\nnonsense\n" };
+        let error = load_module(&module, 0).err().unwrap();
+        assert!(error.to_string().starts_with("the driver cannot load kernels/broken.cu: "), "{error}");
+    }
+
     /// The pairs that NVIDIA's release notes list.
     #[test]
     fn ptx_versions_belong_to_cuda_releases() {
