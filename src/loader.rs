@@ -117,14 +117,13 @@ impl Loader {
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Loaded<W>> {
         let started = Instant::now();
-        let moved = self.move_weights(device, weights, plan, progress);
-        let jit = device.load_kernels(); // even after an error: a process must not end in the middle of it
-        let (buffers, read, upload) = moved?;
+        let (buffers, read, upload) = self.move_weights(device, weights, plan, progress)?;
+        let jit = device.load_kernels()?;
         let times = LoadTimes {
             open: device.opened_in(),
             read,
             upload,
-            jit: jit?,
+            jit,
             load: started.elapsed(),
             warm_up_and_capture: Duration::ZERO,
         };
