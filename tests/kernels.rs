@@ -11,14 +11,7 @@ mod kernels {
     mod copy;
     mod tile;
     mod embed;
-    mod embed_tiled;
-    mod rms_norm;
-    mod matvec;
-    mod matmul;
-    mod rope;
-    mod attention;
-    mod ring_write;
-    mod swiglu;
-    mod argmax;
+    mod decode_attention;
+    mod commit;
     mod advance;
 }

@@ -20,7 +20,7 @@ use model::{Model, Tensor, check};
 use std::fs;
 
 const FILE: &str = "model.safetensors";
-const SIZES: Sizes = Sizes { n_slots: 8, max_chunk: 1, n_logit_rows: 1 };
+const SIZES: Sizes = Sizes { n_slots: 8, max_chunk: 1 };
 
 /// A model of random sizes and weights, some of which are f32.
 fn model<W: Weight>(case: &mut Case, dtype: &'static str) -> Model {

@@ -1,5 +1,5 @@
-use super::tiled::{assert_norm, norm_bytes, norm_shared_bytes, product_grid, tiles_shape};
-use super::{bytes_of, count};
+use super::product::{assert_norm, norm_bytes, norm_shared_bytes, product_grid};
+use super::{bytes_of, count, tiles_shape};
 use crate::device::{Device, Grid, Result};
 use crate::kernel;
 use crate::kernel::{Half, In, Out};
@@ -45,7 +45,7 @@ impl<W: Half> GateUp<'_, W> {
         2 * count(&[self.n_tokens, 2 * self.hidden_dim, self.dim])
     }
 
-    fn weight_shape(&self) -> [u32; 3] {
-        tiles_shape(2 * self.hidden_dim, self.dim)
+    fn weight_shape(&self) -> [u32; 5] {
+        tiles_shape([2 * self.hidden_dim, self.dim])
     }
 }

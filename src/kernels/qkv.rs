@@ -1,5 +1,5 @@
-use super::tiled::{MAX_TOKENS, assert_norm, norm_bytes, norm_shared_bytes, product_grid, tiles_shape};
-use super::{bytes_of, count};
+use super::product::{MAX_TOKENS, assert_norm, norm_bytes, norm_shared_bytes, product_grid};
+use super::{bytes_of, count, tiles_shape};
 use crate::device::{Device, Grid, Result};
 use crate::kernel;
 use crate::kernel::{Half, In, Out};
@@ -73,7 +73,7 @@ impl<W: Half> Qkv<'_, W> {
         (self.n_heads + 2 * self.n_kv_heads) * self.head_dim
     }
 
-    fn weight_shape(&self) -> [u32; 3] {
-        tiles_shape(self.n_out(), self.dim)
+    fn weight_shape(&self) -> [u32; 5] {
+        tiles_shape([self.n_out(), self.dim])
     }
 }

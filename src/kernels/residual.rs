@@ -1,5 +1,5 @@
-use super::tiled::{assert_tokens, product_grid, squares_shape, tiles_shape};
-use super::{assert_eights, bytes_of, count};
+use super::product::{assert_tokens, product_grid, squares_shape};
+use super::{assert_eights, bytes_of, count, tiles_shape};
 use crate::device::{Device, Grid, Result};
 use crate::kernel;
 use crate::kernel::{Half, In, Out};
@@ -20,7 +20,7 @@ kernel! {
 impl<W: Half> Residual<'_, W> {
     /// As many blocks as run at once.
     pub fn launch(&self, device: &Device) -> Result<()> {
-        self.launch_grid(device, product_grid(device, tiles_shape(self.n_out, self.n_in)[0]))
+        self.launch_grid(device, product_grid(device, tiles_shape([self.n_out, self.n_in])[0]))
     }
 
     /// On any grid.
@@ -28,7 +28,7 @@ impl<W: Half> Residual<'_, W> {
         let Self { n_tokens, n_in, n_out, .. } = *self;
         assert_eights("n_in", n_in);
         assert_tokens(n_tokens);
-        self.weight.assert_shape(tiles_shape(n_out, n_in));
+        self.weight.assert_shape(tiles_shape([n_out, n_in]));
         self.h.assert_holds([n_tokens, n_in]);
         self.x.assert_holds([n_tokens, n_out]);
         self.squares.assert_holds(squares_shape(n_tokens, n_out));
@@ -38,7 +38,7 @@ impl<W: Half> Residual<'_, W> {
     /// The weight, h, x twice, and the squares.
     pub fn bytes(&self) -> u64 {
         let Self { n_tokens, n_in, n_out, .. } = *self;
-        bytes_of::<W>(&tiles_shape(n_out, n_in))
+        bytes_of::<W>(&tiles_shape([n_out, n_in]))
             + bytes_of::<W>(&[n_tokens, n_in])
             + 2 * bytes_of::<f32>(&[n_tokens, n_out])
             + bytes_of::<f32>(&squares_shape(n_tokens, n_out))

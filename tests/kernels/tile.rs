@@ -4,13 +4,7 @@
 use crate::common::tiles::tiles_of;
 use crate::common::*;
 use crate::for_both_types;
-use gale::device::Buffer;
-use gale::kernels::{Tile, tiles_shape};
-
-/// The tiles of a matrix [n_out, n_in].
-fn zeros<W: Weight>(case: &Case, n_out: u32, n_in: u32) -> Buffer<W> {
-    case.upload(&vec![W::from_f32(0.0); count(tiles_shape(n_out, n_in))])
-}
+use gale::kernels::{Tile, n_tiled};
 
 /// Bits are moved, so they are compared; a matrix comes in pieces of some rows, in any order, on any grid.
 fn puts_every_row_in_its_place<W: Weight>(case: &mut Case) {
@@ -19,7 +13,7 @@ fn puts_every_row_in_its_place<W: Weight>(case: &mut Case) {
     let n_in = 8 * case.int(1..=80);
     let matrix: Vec<W> = case.halves([n_out, n_in]);
 
-    let mut tiles = zeros::<W>(case, n_out, n_in);
+    let mut tiles = case.upload(&vec![W::from_f32(0.0); n_tiled([n_out, n_in]) as usize]);
     let rows_per_piece = case.int(1..=n_out);
     let mut first_rows: Vec<u32> = (0..n_out).step_by(rows_per_piece as usize).collect();
     if case.pick(&[false, true]) {
@@ -49,7 +43,7 @@ fn tile_reads_memory_of_the_host() {
         let matrix: Vec<half::bf16> = case.halves([n_rows, n_in]);
         let mut rows = case.device.alloc_pinned(matrix.len()).unwrap();
         matrix.iter().enumerate().for_each(|(i, it)| rows.write(i, *it));
-        let mut tiles = zeros(case, n_rows, n_in);
+        let mut tiles = case.upload(&vec![half::bf16::ZERO; n_tiled([n_rows, n_in]) as usize]);
         Tile { rows: rows.buffer(), tiles: &mut tiles, n_rows, n_in, first_row: 0, pair_distance: 4 }
             .launch(case.device)
             .unwrap();

@@ -152,7 +152,7 @@ fn bytes_per_token(config: &Config, plan: &Plan, work: &Workload) -> f64 {
         if config.tie_embeddings { 0 } else { embedding.bytes() - embedding.bytes() / embedding.shape[0] as u64 };
     let weights = plan.group_bytes(Group::Weights) - unread;
 
-    let n_slots = plan.buffer("layers.0.k_ring").shape[0] as u32;
+    let n_slots = plan.n_slots();
     let ring = Ring::new(config.window, n_slots);
     let bytes_per_slot = plan.group_bytes(Group::Cache) / u64::from(n_slots);
     let positions = u64::from(work.depth)..u64::from(work.depth) + u64::from(work.n_gen.max(1));

@@ -13,12 +13,6 @@ const GROUP_DIMS: u32 = 32;
 /// Blocks of a multiplying kernel that a multiprocessor holds: 24 warps with 4 KiB of weights on the way to each.
 const BLOCKS_PER_MULTIPROCESSOR: u32 = 3;
 
-/// The shape of a weight [n_rows, n_in] on the device, as kernels/tile.cu lays it out: tiles of 16 rows and 32 columns,
-/// 512 elements, padded with zeros.
-pub fn tiles_shape(n_rows: u32, n_in: u32) -> [u32; 3] {
-    [n_rows.div_ceil(TILE_ROWS), n_in.div_ceil(GROUP_DIMS), TILE_ROWS * GROUP_DIMS]
-}
-
 /// The shape of the sums of squares of rows [n_rows, dim], one for every 16 elements.
 pub fn squares_shape(n_rows: u32, dim: u32) -> [u32; 2] {
     [n_rows, dim.div_ceil(TILE_ROWS)]

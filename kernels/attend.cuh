@@ -1,0 +1,351 @@
+// What a warp does with tiles of 16 keys: loading, scores, softmax and weighted values. decode_attention.cu says why.
+//
+// Lane 4*g + c of a warp is in row g and column c of mma's fragments (PTX ISA,
+// #warp-level-matrix-fragment-mma-16816-float). Elements are dealt out to fragments so that what a lane needs is 16
+// bytes of memory, eight elements ("dims") of one key:
+//
+//   scores  K (16 keys x 16 dims) Q^T (16 dims x 8 queries). A lane has dims 32*i + 8*c of the keys g and g + 8, and of
+//           query g: its first four elements are those of one mma, the second four of the next. That permutes the dims
+//           of a sum, the same for both factors.
+//   values  V^T (16 dims x 16 keys) P^T (16 keys x 8 queries). A lane has dims 64*i + 8*g of the keys 2*c, 2*c + 1,
+//           2*c + 8 and 2*c + 9, which is the layout that ldmatrix.trans would make of them. Four mma take two of the
+//           eight dims each, as their rows g and g + 8.
+#pragma once
+#include "common.cuh"
+
+constexpr uint32_t n_warps = 8, n_items = 16, n_columns = 8, n_tile_keys = 16, min_range_size = 64;
+constexpr uint32_t no_key = 0xffff0000;  // past all that anybody sees, and so are the 15 after it
+constexpr float lowest = -3.4e38f;  // the maximum of no scores. It is finite: inf - inf would be NaN
+
+__device__ inline uint32_t lane_row() { return threadIdx.x % 32 / 4; }
+__device__ inline uint32_t lane_column() { return threadIdx.x % 4; }
+
+// Positions, both ends included. Without any, the first is one past the last.
+struct Span {
+    uint32_t first, last;
+
+    __device__ bool has(uint32_t key) const { return first <= key && key <= last; }
+    __device__ bool has_some_of(uint32_t key, uint32_t n) const { return key <= last && key + n > first; }
+};
+
+// 2^x; results below 2^-126 become 0. #floating-point-instructions-ex2
+__device__ inline float exp2_approx(float x)
+{
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+
+// d += a b, of 16x16 and 16x8. #warp-level-matrix-instructions-mma
+__device__ inline void mma(float (&d)[4], uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3, uint32_t b0, uint32_t b1)
+{
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+        "{%0, %1, %2, %3};"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+}
+
+// An 8x8 matrix of pairs with rows and columns exchanged. #warp-level-matrix-instructions-movmatrix
+__device__ inline uint32_t transposed(uint32_t pair)
+{
+    uint32_t it;
+    asm("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(it) : "r"(pair));
+    return it;
+}
+
+// Sixteen bytes that are read once a launch, or zeros.
+__device__ inline uint4 load_packed_if(bool is_there, const bf16* from)
+{
+    uint4 it = {};
+    asm("{ .reg .pred p; setp.ne.u32 p, %5, 0;"
+        " @p ld.global.nc.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4]; }"
+        : "+r"(it.x), "+r"(it.y), "+r"(it.z), "+r"(it.w)
+        : "l"(from), "r"(uint32_t(is_there)));
+    return it;
+}
+
+// The keys and values of one kv head and layer.
+struct Cache {
+    const bf16 *k_ring, *v_ring, *k_staged, *v_staged;
+    uint32_t row_dim;  // n_kv_heads * head_dim, from one position to the next
+    uint32_t head_dim, n_slots;
+    uint32_t slot_of_zero;  // that position 0 has: if below 0, so huge, n_slots too few
+    uint32_t first_staged;
+    float scale;  // log2(e) / sqrt(head_dim), for the exponentials are powers of two
+
+    // `position` is that of token 0 as `key` in load counts it.
+    template <typename Step> __device__ Cache(const Step& step, uint32_t position, uint32_t kv_head)
+    {
+        const uint32_t at = kv_head * step.head_dim;
+        k_ring = step.k_ring + at, v_ring = step.v_ring + at;
+        k_staged = step.k_staged + at, v_staged = step.v_staged + at;
+        row_dim = step.n_kv_heads * step.head_dim;
+        head_dim = step.head_dim, n_slots = step.n_slots;
+        slot_of_zero = uint32_t(step.position % step.n_slots) - position;
+        first_staged = step.n_staged == 0 ? no_key : position;
+        scale = 1.44269504f / sqrtf(step.head_dim);
+    }
+
+    // Where a key's row begins, counted from the ring or from staging.
+    __device__ size_t row(uint32_t key) const
+    {
+        const uint32_t slot = slot_of_zero + key;
+        return size_t(key < first_staged ? min(slot, slot + n_slots) : key - first_staged) * row_dim;
+    }
+
+    __device__ const bf16* k(uint32_t key) const { return (key < first_staged ? k_ring : k_staged) + row(key); }
+    __device__ const bf16* v(uint32_t key) const { return (key < first_staged ? v_ring : v_staged) + row(key); }
+};
+
+// A lane's part of 16 keys and values, of up to 64 * n_parts dims.
+template <uint32_t n_parts> struct Tile {
+    uint4 k[2 * n_parts][2];  // dims 32*i + 8*c of the keys g and g + 8
+    uint4 v[n_parts][4];  // dims 64*i + 8*g of the keys 2*c, 2*c + 1, 2*c + 8 and 2*c + 9
+
+    // Keys from `first` on, those that nobody sees replaced by the key `period` later, or by zeros.
+    __device__ void load(const Cache& cache, uint32_t first, uint32_t period, Span seen)
+    {
+#pragma unroll
+        for (uint32_t j = 0; j < 2; j++) {
+            const uint32_t early = first + lane_row() + 8 * j, key = seen.has(early) ? early : early + period;
+            const bf16* from = cache.k(key);
+#pragma unroll
+            for (uint32_t i = 0; i < 2 * n_parts; i++) {
+                const uint32_t dim = 32 * i + 8 * lane_column();
+                k[i][j] = load_packed_if(seen.has(key) && dim < cache.head_dim, from + dim);
+            }
+        }
+#pragma unroll
+        for (uint32_t j = 0; j < 4; j++) {
+            const uint32_t early = first + 2 * lane_column() + 8 * (j / 2) + j % 2;
+            const uint32_t key = seen.has(early) ? early : early + period;
+            const bf16* from = cache.v(key);
+#pragma unroll
+            for (uint32_t i = 0; i < n_parts; i++) {
+                const uint32_t dim = 64 * i + 8 * lane_row();
+                v[i][j] = load_packed_if(seen.has(key) && dim < cache.head_dim, from + dim);
+            }
+        }
+    }
+};
+
+// A lane's part of eight queries.
+template <uint32_t n_parts> struct Queries {
+    static constexpr bool is_held = n_parts <= 2;  // else registers would not do, and each use loads it again
+
+    const bf16* q;  // dims 8*c and on of query g
+    uint32_t head_dim;
+    uint4 held[is_held ? 2 * n_parts : 1];
+    Span keys[2];  // that the queries 2*c and 2*c + 1 see
+
+    // `q` is the lane's query, or null.
+    __device__ Queries(const bf16* q, uint32_t head_dim, Span even, Span odd)
+        : q(q + 8 * lane_column()), head_dim(q == nullptr ? 0 : head_dim), keys{even, odd}
+    {
+        if constexpr (is_held)
+            for (uint32_t i = 0; i < 2 * n_parts; i++) held[i] = load(i);
+    }
+
+    // Dims 32*i + 8*c and on.
+    __device__ uint4 piece(uint32_t i) const
+    {
+        if constexpr (is_held) return held[i];
+        else return load(i);
+    }
+
+    __device__ uint4 load(uint32_t i) const
+    {
+        return 32 * i + 8 * lane_column() < head_dim ? load_packed(q + 32 * i) : uint4{};
+    }
+};
+
+// The weights of 16 keys and eight queries as the second factor of an mma, and as the sum of two bf16.
+struct Weights {
+    uint32_t high[2], low[2];  // of keys 0..8 and 8..16
+
+    // Replaces weights, in the layout of mma's result, by what they become.
+    __device__ explicit Weights(float (&weights)[4])
+    {
+#pragma unroll
+        for (uint32_t half = 0; half < 2; half++) {
+            float &a = weights[2 * half], &b = weights[2 * half + 1];
+            const uint32_t highs = pack(a, b);
+            const float2 high = unpack_pair(highs, bf16());
+            const uint32_t lows = pack(a - high.x, b - high.y);
+            const float2 low = unpack_pair(lows, bf16());
+            a = high.x + low.x;
+            b = high.y + low.y;
+            this->high[half] = transposed(highs);
+            this->low[half] = transposed(lows);
+        }
+    }
+
+    static __device__ uint32_t pack(float a, float b)
+    {
+        const __nv_bfloat162 pair = __floats2bfloat162_rn(a, b);
+        return reinterpret_cast<const uint32_t&>(pair);
+    }
+};
+
+// What a softmax over some keys needs to be continued: a lane's part of it for the queries 2*c and 2*c + 1.
+template <uint32_t n_parts> struct Softmax {
+    float max[2] = {lowest, lowest};
+    float sum[2] = {};  // of weights, 2^(score - max), of the keys g and g + 8 of each tile
+    float values[n_parts][4][4] = {};  // dims 64*i + 8*g + 2*r + {0, 1} of both queries, in the order of mma
+
+    // Adds some tiles, which begin at `keys`. A tile of which no query sees a key changes nothing.
+    template <uint32_t n_tiles>
+    __device__ void attend(
+        const Tile<n_parts> (&tiles)[n_tiles], const uint32_t (&keys)[n_tiles], const Queries<n_parts>& queries,
+        float scale)
+    {
+        bool is_seen[n_tiles];  // by some query, so that all lanes agree
+        float scores[n_tiles][4];
+#pragma unroll
+        for (uint32_t i = 0; i < n_tiles; i++) {
+            is_seen[i] = __any_sync(
+                ~0u, queries.keys[0].has_some_of(keys[i], n_tile_keys) ||
+                         queries.keys[1].has_some_of(keys[i], n_tile_keys));
+            if (is_seen[i]) score(scores[i], tiles[i], keys[i], queries, scale);
+            else
+                for (float& it : scores[i]) it = -INFINITY;
+        }
+        rescale(scores);
+#pragma unroll
+        for (uint32_t i = 0; i < n_tiles; i++)
+            if (is_seen[i]) add(tiles[i], scores[i]);
+    }
+
+    // Scores of a tile; those of keys that a query does not see are -inf, for a weight of exactly 0.
+    static __device__ void score(
+        float (&scores)[4], const Tile<n_parts>& tile, uint32_t first, const Queries<n_parts>& queries, float scale)
+    {
+#pragma unroll
+        for (uint32_t e = 0; e < 4; e++) scores[e] = 0;
+#pragma unroll
+        for (uint32_t i = 0; i < 2 * n_parts; i++) {
+            const uint4 a = tile.k[i][0], b = tile.k[i][1], q = queries.piece(i);
+            mma(scores, a.x, b.x, a.y, b.y, q.x, q.y);
+            mma(scores, a.z, b.z, a.w, b.w, q.z, q.w);
+        }
+#pragma unroll
+        for (uint32_t e = 0; e < 4; e++) {
+            const uint32_t key = first + lane_row() + e / 2 * 8;
+            scores[e] = queries.keys[e % 2].has(key) ? scores[e] * scale : -INFINITY;
+        }
+    }
+
+    // Raises the maxima to those of new scores.
+    template <uint32_t n_tiles> __device__ void rescale(const float (&scores)[n_tiles][4])
+    {
+#pragma unroll
+        for (uint32_t e = 0; e < 2; e++) {
+            float new_max = max[e];
+#pragma unroll
+            for (uint32_t i = 0; i < n_tiles; i++) new_max = fmaxf(new_max, fmaxf(scores[i][e], scores[i][e + 2]));
+#pragma unroll
+            for (uint32_t step = 4; step < 32; step *= 2)
+                new_max = fmaxf(new_max, __shfl_xor_sync(~0u, new_max, step));
+            const float factor = exp2_approx(max[e] - new_max);
+            max[e] = new_max;
+            sum[e] *= factor;
+#pragma unroll
+            for (uint32_t i = 0; i < n_parts; i++)
+#pragma unroll
+                for (uint32_t r = 0; r < 4; r++) {
+                    values[i][r][e] *= factor;
+                    values[i][r][e + 2] *= factor;
+                }
+        }
+    }
+
+    // Adds a tile's values.
+    __device__ void add(const Tile<n_parts>& tile, const float (&scores)[4])
+    {
+        float it[4];
+#pragma unroll
+        for (uint32_t e = 0; e < 4; e++) it[e] = exp2_approx(scores[e] - max[e % 2]);
+        const Weights weights(it);
+#pragma unroll
+        for (uint32_t e = 0; e < 2; e++) sum[e] += it[e] + it[e + 2];
+#pragma unroll
+        for (uint32_t i = 0; i < n_parts; i++)
+#pragma unroll
+            for (uint32_t r = 0; r < 4; r++) {
+                const uint32_t v[4] = {
+                    word(tile.v[i][0], r), word(tile.v[i][1], r), word(tile.v[i][2], r), word(tile.v[i][3], r)};
+                const uint32_t a0 = __byte_perm(v[0], v[1], 0x5410), a1 = __byte_perm(v[0], v[1], 0x7632);
+                const uint32_t a2 = __byte_perm(v[2], v[3], 0x5410), a3 = __byte_perm(v[2], v[3], 0x7632);
+                mma(values[i][r], a0, a1, a2, a3, weights.high[0], weights.high[1]);
+                mma(values[i][r], a0, a1, a2, a3, weights.low[0], weights.low[1]);
+            }
+    }
+
+    static __device__ uint32_t word(const uint4& of, uint32_t i)
+    {
+        return i == 0 ? of.x : i == 1 ? of.y : i == 2 ? of.z : of.w;
+    }
+
+    // Gives each lane the sums over all keys.
+    __device__ void add_lanes()
+    {
+#pragma unroll
+        for (uint32_t e = 0; e < 2; e++)
+#pragma unroll
+            for (uint32_t step = 4; step < 32; step *= 2) sum[e] += __shfl_xor_sync(~0u, sum[e], step);
+    }
+
+    // Dims 64*part + 8*g + 4*half .. + 4 of query 2*c + e.
+    __device__ float4 values_of(uint32_t part, uint32_t half, uint32_t e) const
+    {
+        const auto& it = values[part];
+        return make_float4(it[2 * half][e], it[2 * half][e + 2], it[2 * half + 1][e], it[2 * half + 1][e + 2]);
+    }
+};
+
+// Maximum and sum of weights of the results of several warps or items.
+struct Scales {
+    float max[n_items][n_columns], sum[n_items][n_columns];
+
+    __device__ void set(uint32_t i, uint32_t column, float2 max_and_sum)
+    {
+        max[i][column] = max_and_sum.x;
+        sum[i][column] = max_and_sum.y;
+    }
+};
+
+// A softmax over the keys of several, at four dims of one column.
+struct Merged {
+    float max, sum;
+    float4 values;
+};
+
+// Brings the results over different keys to one maximum and adds them in order.
+template <uint32_t n>
+__device__ Merged merge(const Scales& scales, uint32_t column, const float4 (&values)[n])
+{
+    Merged it = {lowest};
+#pragma unroll
+    for (uint32_t i = 0; i < n; i++) it.max = fmaxf(it.max, scales.max[i][column]);
+#pragma unroll
+    for (uint32_t i = 0; i < n; i++) {
+        const float factor = exp2_approx(scales.max[i][column] - it.max);
+        it.sum = fmaf(factor, scales.sum[i][column], it.sum);
+        it.values.x = fmaf(factor, values[i].x, it.values.x);
+        it.values.y = fmaf(factor, values[i].y, it.values.y);
+        it.values.z = fmaf(factor, values[i].z, it.values.z);
+        it.values.w = fmaf(factor, values[i].w, it.values.w);
+    }
+    return it;
+}
+
+// Four values by their weights' sum, in eight bytes.
+template <typename W> __device__ void store4(W* to, float4 values, float sum)
+{
+    alignas(8) W it[4];
+    narrow(values.x / sum, it[0]);
+    narrow(values.y / sum, it[1]);
+    narrow(values.z / sum, it[2]);
+    narrow(values.w / sum, it[3]);
+    *reinterpret_cast<uint2*>(to) = reinterpret_cast<uint2&>(it);
+}

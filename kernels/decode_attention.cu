@@ -1,0 +1,312 @@
+// Attends from each token of a step to the keys in its window, at the speed of reading them once.
+//
+//   q                   [n_tokens, n_heads, head_dim]              turned, not scaled; n_tokens <= 8
+//   k_ring, v_ring      [n_layers, n_slots, n_kv_heads, head_dim]  position p is at slot p % n_slots
+//   k_staged, v_staged  [n_layers, 8, n_kv_heads, head_dim]        the step's own rows, if n_staged is not 0
+//   position            [1]                                        of token 0
+//   partials            [n_tokens, n_heads, 16, head_dim]          scratch
+//   softmaxes           [16, n_tokens, n_heads]                    scratch: maximum and sum of weights of a partial
+//   tickets             [n_heads + n_kv_heads]                     zeros, before and after
+//   out                 [n_tokens, n_heads, head_dim]              in the weights' type: it feeds the O projection
+//
+// The token at position i sees the keys j with i - window < j <= i; a window of 2^32 - 1 is none. Query head h reads
+// kv head h / (n_heads / n_kv_heads) (GQA, arXiv 2305.13245). Values are finite, or nobody's row is.
+//
+// A row's keys are cut into ranges, aligned in absolute positions, of the smallest power of two (64 or more) of which
+// 16 hold all that it sees, so that 16 blocks a kv head share the work (flash-decoding). One item of work is a kv head
+// and every 16th range:
+//
+//   range    0   1  ..  15 | 16  17 ..         A full window ends inside a range and begins inside the one 16 before,
+//   item     0   1  ..  15 |  0   1 ..         so that the two are one item, of as many keys as each other has.
+//
+// The block's warps take tiles of 16 keys in turn. Scores are K Q^T by mma.sync with keys as rows and eight queries (a
+// token's heads that share the kv head, then the next token's) as columns, and values are V^T P^T, with the weights P as
+// the sum of two bf16. K and V go from memory to the registers that mma reads, all that a block has to load at once.
+// Each warp, then each item keeps maximum, sum and weighted values (online softmax, arXiv 1805.02867); the block that
+// finishes a row's last item adds the items in order. A key outside the window weighs exactly 0 and changes nothing, so a
+// row's bits depend on its position, its window and the keys in it, and not on the other rows, the grid or where keys lie.
+//
+// Right for every grid; a block for each kv head and item is fastest.
+#include "attend.cuh"
+
+// One block's part in the launch.
+template <typename W> struct Step {
+    const bf16 *q, *k_ring, *v_ring, *k_staged, *v_staged;  // rings and staging at this layer
+    uint64_t position;
+    float* partials;
+    float2* softmaxes;
+    uint32_t* tickets;
+    W* out;
+    uint32_t n_tokens, n_heads, n_kv_heads, head_dim, n_slots, window, n_staged;
+
+    __device__ uint32_t n_shared_heads() const { return n_heads / n_kv_heads; }
+
+    // The keys that a token sees besides its own.
+    __device__ uint32_t n_before(uint32_t token) const { return min(position + token, uint64_t(window - 1)); }
+
+    __device__ uint32_t range_size(uint32_t token) const
+    {
+        const uint32_t next_power_of_two = 1u << (32 - __clz(n_before(token)));
+        return max(next_power_of_two / n_items, min_range_size);
+    }
+};
+
+// Tokens whose ranges have the same size: all of a step's, unless one of them begins to see more than 16 ranges.
+// Positions are counted from a multiple of 16 ranges, so that 32 bits hold them and ranges stay aligned.
+struct Tokens {
+    uint32_t first, end;
+    uint32_t size, period;  // of a range, and of 16
+    uint32_t position;  // of the step's token 0
+    uint32_t oldest, newest;  // key that one of them sees
+
+    template <typename W> __device__ Tokens(const Step<W>& step, uint32_t first) : first(first), end(first + 1)
+    {
+        size = step.range_size(first);
+        while (end < step.n_tokens && step.range_size(end) == size) end++;
+        period = n_items * size;
+        position = period + (uint32_t(step.position) & (period - 1));
+        oldest = position + first - step.n_before(first);
+        newest = position + end - 1;
+    }
+};
+
+// A column: one query head of one token.
+struct Row {
+    uint32_t index;  // in q and out
+    Span keys;  // that it sees; none if the column is past the last
+    bool is_there;
+
+    template <typename W>
+    __device__ Row(const Step<W>& step, const Tokens& tokens, uint32_t kv_head, uint32_t column)
+    {
+        const uint32_t n_shared = step.n_shared_heads(), token = tokens.first + column / n_shared;
+        is_there = token < tokens.end;
+        index = token * step.n_heads + kv_head * n_shared + column % n_shared;
+        const uint32_t own = tokens.position + token;
+        keys = is_there ? Span{own - step.n_before(token), own} : Span{1, 0};
+    }
+
+    // Whether it sees a key of an item: its ranges are in successive items.
+    __device__ bool sees(uint32_t item, uint32_t size) const
+    {
+        const uint32_t first = keys.first / size;
+        return is_there && (item - first) % n_items <= keys.last / size - first;
+    }
+};
+
+template <uint32_t n_parts, typename W>
+__device__ Queries<n_parts>
+load_queries(const Step<W>& step, const Tokens& tokens, uint32_t kv_head, uint32_t first_column)
+{
+    const Row row(step, tokens, kv_head, first_column + lane_row());
+    const Row even(step, tokens, kv_head, first_column + 2 * lane_column());
+    const Row odd(step, tokens, kv_head, first_column + 2 * lane_column() + 1);
+    const bf16* q = row.is_there ? step.q + size_t(row.index) * step.head_dim : nullptr;
+    return Queries<n_parts>(q, step.head_dim, even.keys, odd.keys);
+}
+
+// Where a thread's four values of the results of a block are, after their exchange through shared memory.
+struct Place {
+    uint32_t column, dim;
+
+    __device__ explicit Place(uint32_t first_dim)
+    {
+        const uint32_t lane = threadIdx.x % 64 / 2;  // that had them
+        column = 2 * (lane % 4) + threadIdx.x / 128;
+        dim = first_dim + threadIdx.x / 64 % 2 * 64 + lane / 4 * 8 + threadIdx.x % 2 * 4;
+    }
+};
+
+struct Shared {
+    float4 values[n_warps][256];  // 128 elements of eight columns
+    Scales scales;  // of warps, or of items
+    bool is_last;
+};
+
+// Adds the warps' results and stores them as the item's.
+template <uint32_t n_parts, typename W>
+__device__ void store_partial(
+    Shared& shared, const Step<W>& step, const Tokens& tokens, const Softmax<n_parts>& softmax, uint32_t kv_head,
+    uint32_t item, uint32_t first_column)
+{
+    const uint32_t n_rows = step.n_tokens * step.n_heads, lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    const uint32_t n_columns_there = (tokens.end - tokens.first) * step.n_shared_heads() - first_column;
+#pragma unroll
+    for (uint32_t first_part = 0; first_part < n_parts; first_part += 2) {
+        __syncthreads();  // what was there has been read
+#pragma unroll
+        for (uint32_t e = 0; e < 2; e++) {
+            const uint32_t column = 2 * lane_column() + e;
+            if (column >= n_columns_there) continue;
+            if (first_part == 0 && lane_row() == 0)
+                shared.scales.set(warp, column, make_float2(softmax.max[e], softmax.sum[e]));
+#pragma unroll
+            for (uint32_t i = 0; i < min(n_parts, 2); i++)
+#pragma unroll
+                for (uint32_t half = 0; half < 2; half++)  // the xor keeps every four lanes off the next four's banks
+                    shared.values[warp][(128 * e + 64 * i + 2 * lane + half) ^ (lane / 4 % 2)] =
+                        softmax.values_of(first_part + i, half, e);
+        }
+        __syncthreads();  // every warp has written what all read now
+
+        const Place place(64 * first_part);
+        const Row row(step, tokens, kv_head, first_column + place.column);
+        if (!row.is_there || place.dim >= step.head_dim) continue;
+        float4 values[n_warps];
+#pragma unroll
+        for (uint32_t i = 0; i < n_warps; i++) values[i] = shared.values[i][threadIdx.x ^ (threadIdx.x / 8 % 2)];
+        const Merged merged = merge(shared.scales, place.column, values);
+        float* to = step.partials + (size_t(row.index) * n_items + item) * step.head_dim + place.dim;
+        *reinterpret_cast<float4*>(to) = merged.values;
+        if (place.dim == 0) step.softmaxes[item * n_rows + row.index] = make_float2(merged.max, merged.sum);
+    }
+}
+
+// Whether this block is the last of a kv head's items to come here, and so sees what all of them stored. The ticket is
+// then zero again.
+__device__ bool is_last(Shared& shared, uint32_t* ticket)
+{
+    __syncthreads();  // the block has stored its partial, which the fence orders before the ticket
+    if (threadIdx.x == 0) {
+        __threadfence();
+        shared.is_last = atomicInc(ticket, n_items - 1) == n_items - 1;
+        __threadfence();
+    }
+    __syncthreads();
+    return shared.is_last;
+}
+
+// Adds the items of eight columns and writes their output.
+template <uint32_t n_parts, typename W>
+__device__ void
+combine(Shared& shared, const Step<W>& step, const Tokens& tokens, uint32_t kv_head, uint32_t first_column)
+{
+    const uint32_t n_rows = step.n_tokens * step.n_heads;
+    __syncthreads();  // what was there has been read
+    if (threadIdx.x < n_items * n_columns) {
+        const uint32_t item = threadIdx.x / n_columns, column = threadIdx.x % n_columns;
+        const Row row(step, tokens, kv_head, first_column + column);
+        const bool is_seen = row.sees(item, tokens.size);
+        const float2* from = step.softmaxes + item * n_rows + row.index;
+        shared.scales.set(item, column, is_seen ? __ldcg(from) : make_float2(lowest, 0));
+    }
+    __syncthreads();  // of which each thread reads all
+#pragma unroll
+    for (uint32_t first_part = 0; first_part < n_parts; first_part += 2) {
+        const Place place(64 * first_part);
+        const Row row(step, tokens, kv_head, first_column + place.column);
+        if (!row.is_there || place.dim >= step.head_dim) continue;
+        const float* from = step.partials + size_t(row.index) * n_items * step.head_dim + place.dim;
+        float4 values[n_items];
+#pragma unroll
+        for (uint32_t i = 0; i < n_items; i++)
+            values[i] = row.sees(i, tokens.size) ? __ldcg(reinterpret_cast<const float4*>(from + i * step.head_dim))
+                                                 : float4{};
+        const Merged it = merge(shared.scales, place.column, values);
+        store4(step.out + size_t(row.index) * step.head_dim + place.dim, it.values, it.sum);
+    }
+}
+
+// One item for some tokens, whose tickets begin at `tickets`.
+template <uint32_t n_parts, typename W>
+__device__ void
+attend_item(Shared& shared, const Step<W>& step, const Tokens& tokens, uint32_t* tickets, uint32_t kv_head, uint32_t item)
+{
+    constexpr uint32_t n_held = n_parts > 2 ? 1 : 2;  // tiles of a warp
+    const uint32_t size = tokens.size, period = tokens.period, warp = threadIdx.x / 32;
+    const Cache cache(step, tokens.position, kv_head);
+    const Span seen = {tokens.oldest, tokens.newest};
+    const uint32_t first_range = seen.first / size, base = (first_range + (item - first_range) % n_items) * size;
+    const bool is_empty = base > seen.last, has_next = base + period <= seen.last;
+    // A place in the item is in one position that somebody sees, or in two: the earlier is then loaded first.
+    const bool is_double = has_next && seen.last - seen.first >= period;
+    const bool is_held = n_parts <= 2 && size <= n_held * n_warps * n_tile_keys && !is_double;
+
+    const uint32_t n_octets = ceil_div((tokens.end - tokens.first) * step.n_shared_heads(), n_columns);
+    uint32_t to_combine = 0;  // a bit an octet
+    Tile<n_parts> tiles[n_held];
+    for (uint32_t n = 0; n < n_octets; n++) {
+        const uint32_t octet = (n + item) % n_octets;  // not all blocks are last with the same one
+        if (!is_empty) {
+            const Queries<n_parts> queries = load_queries<n_parts>(step, tokens, kv_head, octet * n_columns);
+            Softmax<n_parts> softmax;
+            for (uint32_t round = 0; round < size; round += n_held * n_warps * n_tile_keys) {
+                uint32_t keys[n_held];  // the first of each tile
+#pragma unroll
+                for (uint32_t i = 0; i < n_held; i++) {
+                    const uint32_t offset = round + (i * n_warps + warp) * n_tile_keys;
+                    keys[i] = offset < size ? base + offset : no_key;
+                    if (n == 0 || !is_held) tiles[i].load(cache, keys[i], period, seen);
+                }
+                softmax.attend(tiles, keys, queries, cache.scale);
+                if (!has_next) continue;
+#pragma unroll
+                for (uint32_t i = 0; i < n_held; i++) {
+                    keys[i] = keys[i] == no_key ? no_key : keys[i] + period;
+                    if (is_double) tiles[i].load(cache, keys[i], 0, seen);
+                }
+                softmax.attend(tiles, keys, queries, cache.scale);
+            }
+            softmax.add_lanes();
+            store_partial(shared, step, tokens, softmax, kv_head, item, octet * n_columns);
+        }
+        to_combine |= uint32_t(is_last(shared, tickets + octet)) << octet;
+    }
+    for (uint32_t octet = 0; octet < n_octets; octet++)
+        if (to_combine >> octet & 1) combine<n_parts>(shared, step, tokens, kv_head, octet * n_columns);
+}
+
+template <uint32_t n_parts, typename W> __device__ void attend(Shared& shared, const Step<W>& step)
+{
+    for (uint32_t i = blockIdx.x; i < step.n_kv_heads * n_items; i += gridDim.x) {
+        const uint32_t kv_head = i / n_items, item = i % n_items;
+        uint32_t* tickets = step.tickets + kv_head * (step.n_shared_heads() + 1);
+        for (uint32_t first = 0; first < step.n_tokens;) {
+            const Tokens tokens(step, first);
+            attend_item<n_parts>(shared, step, tokens, tickets, kv_head, item);
+            tickets += ceil_div((tokens.end - first) * step.n_shared_heads(), n_columns);
+            first = tokens.end;
+        }
+    }
+}
+
+template <typename W>
+__device__ void decode_attention(
+    const bf16* q, const bf16* k_ring, const bf16* v_ring, const bf16* k_staged, const bf16* v_staged,
+    const uint64_t* position, float* partials, float2* softmaxes, uint32_t* tickets, W* out, uint32_t n_tokens,
+    uint32_t n_heads, uint32_t n_kv_heads, uint32_t head_dim, uint32_t n_slots, uint32_t window, uint32_t layer,
+    uint32_t n_staged)
+{
+    __shared__ Shared shared;
+    const size_t row_dim = n_kv_heads * head_dim, in_ring = layer * n_slots * row_dim, staged = layer * 8 * row_dim;
+    const Step<W> step = {
+        q, k_ring + in_ring, v_ring + in_ring, k_staged + staged, v_staged + staged, *position, partials, softmaxes,
+        tickets, out, n_tokens, n_heads, n_kv_heads, head_dim, n_slots, window, n_staged};
+    if (head_dim <= 64) attend<1>(shared, step);
+    else if (head_dim <= 128) attend<2>(shared, step);
+    else attend<4>(shared, step);
+}
+
+extern "C" __global__ __launch_bounds__(256, 1) void decode_attention_bf16(
+    const bf16* __restrict__ q, const bf16* __restrict__ k_ring, const bf16* __restrict__ v_ring,
+    const bf16* __restrict__ k_staged, const bf16* __restrict__ v_staged, const uint64_t* __restrict__ position,
+    float* __restrict__ partials, float2* __restrict__ softmaxes, uint32_t* __restrict__ tickets,
+    bf16* __restrict__ out, uint32_t n_tokens, uint32_t n_heads, uint32_t n_kv_heads, uint32_t head_dim,
+    uint32_t n_slots, uint32_t window, uint32_t layer, uint32_t n_staged)
+{
+    decode_attention(
+        q, k_ring, v_ring, k_staged, v_staged, position, partials, softmaxes, tickets, out, n_tokens, n_heads,
+        n_kv_heads, head_dim, n_slots, window, layer, n_staged);
+}
+
+extern "C" __global__ __launch_bounds__(256, 1) void decode_attention_f16(
+    const bf16* __restrict__ q, const bf16* __restrict__ k_ring, const bf16* __restrict__ v_ring,
+    const bf16* __restrict__ k_staged, const bf16* __restrict__ v_staged, const uint64_t* __restrict__ position,
+    float* __restrict__ partials, float2* __restrict__ softmaxes, uint32_t* __restrict__ tickets,
+    f16* __restrict__ out, uint32_t n_tokens, uint32_t n_heads, uint32_t n_kv_heads, uint32_t head_dim,
+    uint32_t n_slots, uint32_t window, uint32_t layer, uint32_t n_staged)
+{
+    decode_attention(
+        q, k_ring, v_ring, k_staged, v_staged, position, partials, softmaxes, tickets, out, n_tokens, n_heads,
+        n_kv_heads, head_dim, n_slots, window, layer, n_staged);
+}
