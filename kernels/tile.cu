@@ -6,8 +6,9 @@
 // Rows that one lane of a product needs together are paired: with a `pair_distance` of h, rows r and r + h of each run
 // of 2h rows are the same row of a tile's two halves. 0 leaves the rows in order.
 //
-// `rows` may be memory of the host, which is then read across the bus once, in order, by whole lines. What a row becomes
-// is pieces of 64 bytes, whole sectors. Right for every grid; a block a row is fastest.
+// `rows` may be memory of the host, which is then read across the bus once, by whole lines. What a row becomes is pieces
+// of 64 bytes, whole sectors. A warp takes a row. Right for every grid; the bus is busy with one block an SM, since each
+// has 4 KiB in flight.
 #include "tiles.cuh"
 
 // The row of the tiles that holds a row of the matrix: eight pairs are the 16 rows of a tile.
@@ -23,23 +24,24 @@ template <typename W>
 __device__ void tile(
     const W* rows, W* tiles, uint32_t n_rows, uint32_t n_in, uint32_t first_row, uint32_t pair_distance)
 {
-    const uint32_t n_pieces = n_in / piece_columns, n_groups = n_column_groups(n_in);
-    for (uint32_t row = blockIdx.x; row < n_rows; row += gridDim.x) {
+    const uint32_t n_pieces = n_in / piece_columns, lane = threadIdx.x % 32;
+    const uint32_t n_warps = blockDim.x / 32, first = blockIdx.x * n_warps + threadIdx.x / 32;
+    for (uint32_t row = first; row < n_rows; row += gridDim.x * n_warps) {
         const uint4* from = reinterpret_cast<const uint4*>(rows + size_t(row) * n_in);  // [n_pieces]
-        const uint32_t to_row = tiled_row(first_row + row, pair_distance);
-        for (uint32_t piece = threadIdx.x; piece < n_pieces; piece += blockDim.x)
-            *reinterpret_cast<uint4*>(tiles + tiled_piece(to_row, piece, n_groups)) = __ldcs(&from[piece]);
+        W* to = tiles + tiled_piece(tiled_row(first_row + row, pair_distance), lane, n_column_groups(n_in));
+        for (uint32_t piece = lane; piece < n_pieces; piece += 32, to += 32 * piece_columns * tile_rows)
+            *reinterpret_cast<uint4*>(to) = __ldcs(&from[piece]);
     }
 }
 
-extern "C" __global__ __launch_bounds__(128) void tile_bf16(
+extern "C" __global__ __launch_bounds__(256) void tile_bf16(
     const bf16* __restrict__ rows, bf16* __restrict__ tiles, uint32_t n_rows, uint32_t n_in, uint32_t first_row,
     uint32_t pair_distance)
 {
     tile(rows, tiles, n_rows, n_in, first_row, pair_distance);
 }
 
-extern "C" __global__ __launch_bounds__(128) void tile_f16(
+extern "C" __global__ __launch_bounds__(256) void tile_f16(
     const f16* __restrict__ rows, f16* __restrict__ tiles, uint32_t n_rows, uint32_t n_in, uint32_t first_row,
     uint32_t pair_distance)
 {

@@ -13,7 +13,7 @@ use crate::{
     device::{Buffer, Device, DeviceError, Staging},
     error::{Error, Result},
     kernel::Half,
-    kernels::{Tile, tiles_shape},
+    kernels::Tile,
     plan::Plan,
     weights::{TensorView, Weights, names::TensorSpec},
 };
@@ -45,7 +45,7 @@ pub struct Loader {
 
 /// The weights on the device, by their names in the plan.
 pub struct Loaded<W> {
-    /// Matrices in tiles, of [`tiles_shape`]; vectors as they are.
+    /// Matrices in tiles, of [`tiles_shape`](crate::kernels::tiles_shape); vectors as they are.
     pub buffers: BTreeMap<String, Buffer<W>>,
     pub times: LoadTimes,
 }
@@ -117,14 +117,13 @@ impl Loader {
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Loaded<W>> {
         let started = Instant::now();
-        let moved = self.move_weights(device, weights, plan, progress);
-        let jit = device.load_kernels(); // even after an error: a process must not end in the middle of it
-        let (buffers, read, upload) = moved?;
+        let (buffers, read, upload) = self.move_weights(device, weights, plan, progress)?;
+        let jit = device.load_kernels()?;
         let times = LoadTimes {
             open: device.opened_in(),
             read,
             upload,
-            jit: jit?,
+            jit,
             load: started.elapsed(),
             warm_up_and_capture: Duration::ZERO,
         };
@@ -188,12 +187,9 @@ fn as_many_as_allowed<T>(
 /// The weights' buffers, zeroed where something is not filled.
 fn allocate<W: Half>(device: &Device, plan: &Plan) -> Result<BTreeMap<String, Buffer<W>>> {
     let allocated = plan.weights().map(|planned| {
-        let [n_out, n_in] = planned.shape[..] else {
-            return Ok((planned.name.clone(), device.alloc(&planned.shape)?));
-        };
-        let tiles = tiles_shape([n_out as u32, n_in as u32]).map(|it| it as usize);
-        let is_full = tiles.iter().product::<usize>() == n_out * n_in;
-        Ok((planned.name.clone(), if is_full { device.alloc(&tiles)? } else { device.zeroed(&tiles)? }))
+        let n = planned.n_elements();
+        let is_padded = n > planned.shape.iter().product();
+        Ok((planned.name.clone(), if is_padded { device.zeroed(&[n])? } else { device.alloc(&[n])? }))
     });
     allocated.collect()
 }

@@ -8,6 +8,7 @@
 mod choice;
 mod library;
 mod context;
+mod modules;
 mod buffer;
 mod pinned;
 mod staging;
@@ -117,7 +118,7 @@ impl Device {
     /// somebody waited.
     pub fn load_kernels(&self) -> Result<Duration> {
         self.bind()?;
-        self.0.context.load_modules()
+        self.0.context.modules.load_all()
     }
 
     /// Makes the context current on this thread, as every driver call expects.
@@ -130,7 +131,7 @@ impl Device {
     }
 
     fn function(&self, kernel: &Prototype) -> Result<sys::CUfunction> {
-        self.0.context.function(kernel)
+        self.0.context.modules.function(kernel)
     }
 
     /// If a graph is being captured, lets it own memory that its work uses.
@@ -149,6 +150,12 @@ impl Device {
 
     fn count_freed(&self, bytes: usize) {
         self.0.allocated_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.context.modules.stop();
     }
 }
 

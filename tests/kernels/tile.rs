@@ -1,5 +1,5 @@
-//! Planted once each, and seen to fail here: the halves of a pair swapped, `first_row` left out, a group's pieces taken
-//! as five, runs of pairs not counted.
+//! Planted once each, and seen to fail here: the halves of a pair swapped, `first_row` left out, a warp's next pieces
+//! seven tiles on instead of eight, runs of pairs not counted.
 
 use crate::common::tiles::tiles_of;
 use crate::common::*;
