@@ -14,4 +14,5 @@ mod kernels {
     mod swiglu;
     mod argmax;
     mod advance;
+    mod sample;
 }

@@ -16,6 +16,7 @@ mod ring_write;
 mod swiglu;
 mod argmax;
 mod advance;
+mod sample;
 
 pub use advance::Advance;
 pub use argmax::{Argmax, NO_TOKEN};
@@ -27,6 +28,7 @@ pub use matvec::Matvec;
 pub use ring_write::RingWrite;
 pub use rms_norm::RmsNorm;
 pub use rope::Rope;
+pub use sample::{SAMPLE_MAX_VOCAB, SAMPLE_PARAMS, SAMPLE_RECORD, Sample};
 pub use swiglu::Swiglu;
 
 /// The bytes of a tensor.
