@@ -132,7 +132,8 @@ fn nan_and_infinite_logits_are_survived() {
         check(sampling.clone(), &[-INF, -INF, -3.0, -INF], &[], &[0.0, 0.0, 1.0, 0.0]);
         check(sampling.clone(), &[INF, 1.0, INF, f32::NAN], &[], &[0.5, 0.0, 0.5, 0.0]);
         for hopeless in [&[f32::NAN, -INF][..], &[-INF; 3], &[]] {
-            let error = Sampler::new(sampling.clone()).unwrap().sample(&mut hopeless.to_vec(), &[], Position(9)).unwrap_err();
+            let error =
+                Sampler::new(sampling.clone()).unwrap().sample(&mut hopeless.to_vec(), &[], Position(9)).unwrap_err();
             let said = error.to_string();
             assert!(said.contains("position 9") && said.contains(&format!("{} logits", hopeless.len())), "{said}");
         }

@@ -61,8 +61,10 @@ impl Choice {
         if sampling.top_k > 0 {
             order.truncate(sampling.top_k as usize);
         }
-        let (weights, slack): (Vec<f64>, Vec<f64>) =
-            adjusted.iter().map(|&it| if it.is_nan() { (0.0, 0.0) } else { weigh(it, max, sampling.temperature) }).unzip();
+        let (weights, slack): (Vec<f64>, Vec<f64>) = adjusted
+            .iter()
+            .map(|&it| if it.is_nan() { (0.0, 0.0) } else { weigh(it, max, sampling.temperature) })
+            .unzip();
         let sums: Vec<f64> = order
             .iter()
             .scan(0.0, |sum, &it| {
