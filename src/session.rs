@@ -84,7 +84,8 @@ impl Options {
 
 /// A model with one sequence.
 ///
-/// The device is ahead of the host: [`Session::next`] gives a token when the step that takes it is already under way.
+/// Tokens are chosen on the device, which goes on with them at once: [`Session::next`] gives a token when the step that
+/// takes it is already under way.
 pub struct Session {
     device: Device,
     config: Config,
@@ -92,10 +93,12 @@ pub struct Session {
     ring: Ring,
     sizes: Sizes,
     model: Box<dyn Forward>,
-    /// Of the next token.
+    /// Of the next token that the model takes.
     position: Position,
-    /// The last position whose token the device has chosen, or was told to; its own position, unless it has stopped.
-    chosen: Position,
+    /// Whether the device has chosen that token, or will have when it is done.
+    has_choice: bool,
+    /// Of the next token that the host reads: `position`, or one after it if that one is read and not taken.
+    unread: Position,
     /// There is no token at this position, whatever the device chooses.
     end: Position,
     /// The decode step, unless it is to run launch by launch.
@@ -160,7 +163,8 @@ impl Session {
             sizes,
             model,
             position: Position(0),
-            chosen: Position(0),
+            has_choice: false,
+            unread: Position(0),
             end: ENDLESS,
             step: None,
             last_row: 0,
@@ -238,7 +242,7 @@ impl Session {
     fn settle(&mut self) -> Result<()> {
         self.model.set_position(self.position.0)?;
         self.model.forget_best()?;
-        self.chosen = self.position;
+        self.has_choice = false;
         self.n_staged = 0;
         Ok(())
     }
@@ -271,7 +275,8 @@ impl Session {
                 break;
             }
         }
-        self.chosen = self.position;
+        self.has_choice = n_done == ids.len();
+        self.unread = self.position;
         self.last_row = 0;
         Ok(())
     }
@@ -282,38 +287,41 @@ impl Session {
     /// An id outside the vocabulary, or a context that is full.
     pub fn decode(&mut self, id: u32) -> Result<()> {
         self.check(&[id])?;
-        if self.chosen != self.position || self.n_staged > 0 {
+        if !self.has_choice {
             self.settle()?;
         }
         self.model.set_tokens(&[id])?;
         self.launch_step()?;
-        self.position.0 += 1;
+        self.unread = self.position;
         Ok(())
     }
 
-    /// The token at this position, which the device has chosen after the last one, and moves past it. The step that takes
-    /// it is under way when this returns.
+    /// The token that the device has chosen after the last one. The step that takes it is under way when this returns,
+    /// unless [`Session::begin`] was told that it ends there.
     ///
     /// # Errors
     /// A context that is full, and the driver's, from any work since the last wait.
     pub fn next(&mut self) -> Result<Record> {
-        if self.chosen < self.position {
-            return Err(Error::Context { max: self.position.0, needed: self.position.0 + 1 });
+        assert!(self.has_choice, "a token is chosen after those of a prompt, or after decoding one");
+        let position = self.unread;
+        if position > self.position {
+            return Err(Error::Context { max: position.0, needed: position.0 + 1 });
         }
-        let (position, next) = (self.position, Position(self.position.0 + 1));
-        if next < self.end && self.ring.max_positions().is_none_or(|max| position.0 < max) {
+        self.unread.0 += 1;
+        if self.unread < self.end && self.ring.max_positions().is_none_or(|max| position.0 < max) {
             self.launch_step()?;
         }
-        self.position = next;
         self.wait_for(position)
     }
 
+    /// Takes the token that is chosen, and chooses another.
     fn launch_step(&mut self) -> Result<()> {
         match &self.step {
             Some(step) => step.launch()?,
             None => decode_step(&mut *self.model)?,
         }
-        self.chosen.0 += 1;
+        self.position.0 += 1;
+        self.has_choice = true;
         self.last_row = 0;
         self.n_staged = 0;
         Ok(())
@@ -369,7 +377,6 @@ impl Session {
             self.position.0 += n_accepted as u64;
             self.last_row = n_accepted - 1;
         }
-        self.chosen = self.position;
         self.n_staged = 0;
         Ok(self.model.forget_best()?)
     }
@@ -404,9 +411,13 @@ impl Session {
     /// # Errors
     /// Logits that are all NaN or -inf, and the driver's errors from any work since the last wait.
     pub fn choice(&self) -> Result<u32> {
-        assert_eq!(self.chosen, self.position, "the last token has been taken, and the one after it chosen");
-        let none = || Error::Logits { position: self.position.0, n_logits: self.config.vocab_size as usize };
-        self.wait_for(self.position)?.token.ok_or_else(none)
+        assert!(self.has_choice, "a token is chosen after those of a prompt, or after decoding one");
+        self.wait_for(self.position)?.token.ok_or_else(|| self.no_choice())
+    }
+
+    /// The error of a record without a token.
+    pub fn no_choice(&self) -> Error {
+        Error::Logits { position: self.position.0, n_logits: self.config.vocab_size as usize }
     }
 
     /// Takes a sequence from its beginning and gives `row` the logits of each of its last `n_last` positions, in order.

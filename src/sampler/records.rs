@@ -1,7 +1,6 @@
 //! What the kernel chose, in memory of the host that the device writes: read without a copy and without waiting.
 
-use crate::device::{Buffer, Device, PinnedBuffer};
-use crate::error::Result;
+use crate::device::{Buffer, Device, PinnedBuffer, Result};
 use crate::kernels::{NO_TOKEN, SAMPLE_RECORD};
 use crate::ring::Position;
 use std::sync::atomic::{Ordering, fence};
