@@ -17,8 +17,25 @@ constexpr uint32_t n_warps = 8, n_items = 16, n_columns = 8, n_tile_keys = 16, m
 constexpr uint32_t no_key = 0xffff0000;  // past all that anybody sees, and so are the 15 after it
 constexpr float lowest = -3.4e38f;  // the maximum of no scores. It is finite: inf - inf would be NaN
 
-__device__ inline uint32_t lane_row() { return threadIdx.x % 32 / 4; }
-__device__ inline uint32_t lane_column() { return threadIdx.x % 4; }
+// A number, so that what follows from it is computed here: the compiler would do it at the kernel's beginning and keep
+// the results in registers, which are all needed.
+__device__ inline uint32_t here(uint32_t it)
+{
+    asm volatile("" : "+r"(it));
+    return it;
+}
+
+// Which thread of the block this is, `here`.
+struct Thread {
+    uint32_t index = here(threadIdx.x), warp, lane;
+    uint32_t row, column;  // of the lane in mma's fragments
+
+    __device__ Thread()
+    {
+        warp = index / 32, lane = index % 32;
+        row = lane / 4, column = lane % 4;
+    }
+};
 
 // Positions, both ends included. Without any, the first is one past the last.
 struct Span {
@@ -102,54 +119,38 @@ template <uint32_t n_parts> struct Tile {
     uint4 v[n_parts][4];  // dims 64*i + 8*g of the keys 2*c, 2*c + 1, 2*c + 8 and 2*c + 9
 
     // `row` is that of the tile's key `lane % 16 - first_lane`, for lanes from first_lane on.
-    __device__ void load_keys(const Cache& cache, uint32_t row, uint32_t first_lane)
+    __device__ void load_keys(const Cache& cache, const Thread& thread, uint32_t row, uint32_t first_lane)
     {
 #pragma unroll
         for (uint32_t j = 0; j < 2; j++) {
-            const bf16* from = cache.k(__shfl_sync(~0u, row, first_lane + lane_row() + 8 * j));
+            const bf16* from = cache.k(__shfl_sync(~0u, row, first_lane + thread.row + 8 * j));
 #pragma unroll
-            for (uint32_t i = 0; i < 2 * n_parts; i++) k[i][j] = cache.load(from, 32 * i + 8 * lane_column());
+            for (uint32_t i = 0; i < 2 * n_parts; i++) k[i][j] = cache.load(from, 32 * i + 8 * thread.column);
         }
     }
 
-    __device__ void load_values(const Cache& cache, uint32_t row, uint32_t first_lane)
+    __device__ void load_values(const Cache& cache, const Thread& thread, uint32_t row, uint32_t first_lane)
     {
 #pragma unroll
         for (uint32_t j = 0; j < 4; j++) {
-            const uint32_t lane = first_lane + 2 * lane_column() + 8 * (j / 2) + j % 2;
+            const uint32_t lane = first_lane + 2 * thread.column + 8 * (j / 2) + j % 2;
             const bf16* from = cache.v(__shfl_sync(~0u, row, lane));
 #pragma unroll
-            for (uint32_t i = 0; i < n_parts; i++) v[i][j] = cache.load(from, 64 * i + 8 * lane_row());
+            for (uint32_t i = 0; i < n_parts; i++) v[i][j] = cache.load(from, 64 * i + 8 * thread.row);
         }
     }
 };
 
-// A lane's part of eight queries.
-template <uint32_t n_parts> struct Queries {
-    static constexpr bool is_held = n_parts <= 2;  // else registers would not do, and each use loads it again
-
+// A lane's part of eight queries. It is loaded where it is used, from L1: registers are for keys and values.
+struct Queries {
     const bf16* q;  // query g
     uint32_t head_dim;
-    uint4 held[is_held ? 2 * n_parts : 1];
     Span keys[2];  // that the queries 2*c and 2*c + 1 see
 
-    __device__ Queries(const bf16* q, uint32_t head_dim, Span even, Span odd)
-        : q(q), head_dim(head_dim), keys{even, odd}
+    // Dims 32*i + 8*c and on of query g, or zeros if there are none.
+    __device__ uint4 load(uint32_t i, const Thread& thread) const
     {
-        if constexpr (is_held)
-            for (uint32_t i = 0; i < 2 * n_parts; i++) held[i] = load(i);
-    }
-
-    // Dims 32*i + 8*c and on.
-    __device__ uint4 piece(uint32_t i) const
-    {
-        if constexpr (is_held) return held[i];
-        else return load(i);
-    }
-
-    __device__ uint4 load(uint32_t i) const
-    {
-        const uint32_t dim = 32 * i + 8 * lane_column();
+        const uint32_t dim = 32 * i + 8 * thread.column;
         return dim < head_dim ? load_packed(q + dim) : uint4{};
     }
 };
@@ -197,7 +198,7 @@ template <uint32_t n_parts> struct Softmax {
     // Scores some tiles, which begin at `keys`, and raises the maxima to theirs.
     template <uint32_t n_tiles>
     __device__ Scores<n_tiles> score(
-        const Tile<n_parts> (&tiles)[n_tiles], const uint32_t (&keys)[n_tiles], const Queries<n_parts>& queries,
+        const Tile<n_parts> (&tiles)[n_tiles], const uint32_t (&keys)[n_tiles], const Queries& queries,
         float scale)
     {
         Scores<n_tiles> scores;
@@ -225,19 +226,20 @@ template <uint32_t n_parts> struct Softmax {
 
     // Scores of a tile; those of keys that a query does not see are -inf, for a weight of exactly 0.
     static __device__ void score(
-        float (&scores)[4], const Tile<n_parts>& tile, uint32_t first, const Queries<n_parts>& queries, float scale)
+        float (&scores)[4], const Tile<n_parts>& tile, uint32_t first, const Queries& queries, float scale)
     {
 #pragma unroll
         for (uint32_t e = 0; e < 4; e++) scores[e] = 0;
+        const Thread thread;
 #pragma unroll
         for (uint32_t i = 0; i < 2 * n_parts; i++) {
-            const uint4 a = tile.k[i][0], b = tile.k[i][1], q = queries.piece(i);
+            const uint4 a = tile.k[i][0], b = tile.k[i][1], q = queries.load(i, thread);
             mma(scores, a.x, b.x, a.y, b.y, q.x, q.y);
             mma(scores, a.z, b.z, a.w, b.w, q.z, q.w);
         }
 #pragma unroll
         for (uint32_t e = 0; e < 4; e++) {
-            const uint32_t key = first + lane_row() + e / 2 * 8;
+            const uint32_t key = first + thread.row + e / 2 * 8;
             scores[e] = queries.keys[e % 2].has(key) ? scores[e] * scale : -INFINITY;
         }
     }

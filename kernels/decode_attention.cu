@@ -95,14 +95,14 @@ struct Row {
     }
 };
 
-template <uint32_t n_parts, typename W>
-__device__ Queries<n_parts>
-load_queries(const Step<W>& step, const Tokens& tokens, uint32_t kv_head, uint32_t first_column)
+template <typename W>
+__device__ Queries queries_of(const Step<W>& step, const Tokens& tokens, uint32_t kv_head, uint32_t first_column)
 {
-    const Row row(step, tokens, kv_head, first_column + lane_row());
-    const Row even(step, tokens, kv_head, first_column + 2 * lane_column());
-    const Row odd(step, tokens, kv_head, first_column + 2 * lane_column() + 1);
-    return Queries<n_parts>(step.q + size_t(row.index) * step.head_dim, step.head_dim, even.keys, odd.keys);
+    const Thread thread;
+    const Row row(step, tokens, kv_head, first_column + thread.row);
+    const Row even(step, tokens, kv_head, first_column + 2 * thread.column);
+    const Row odd(step, tokens, kv_head, first_column + 2 * thread.column + 1);
+    return {step.q + size_t(row.index) * step.head_dim, step.head_dim, {even.keys, odd.keys}};
 }
 
 // Where a thread's four values of the results of a block are, after their exchange through shared memory.
@@ -117,14 +117,6 @@ struct Place {
     }
 };
 
-// threadIdx.x, read where it is asked for: what is computed from it does not occupy registers before.
-__device__ inline uint32_t thread_again()
-{
-    uint32_t it;
-    asm volatile("mov.u32 %0, %tid.x;" : "=r"(it));
-    return it;
-}
-
 struct Shared {
     float4 values[n_warps][256];  // 128 elements of eight columns
     Scales scales;  // of warps, or of items
@@ -137,32 +129,33 @@ __device__ void store_partial(
     Shared& shared, const Step<W>& step, const Tokens& tokens, const Softmax<n_parts>& softmax, uint32_t kv_head,
     uint32_t item, uint32_t first_column)
 {
-    const uint32_t n_rows = step.n_tokens * step.n_heads, thread = thread_again(), lane = thread % 32, warp = thread / 32;
+    const uint32_t n_rows = step.n_tokens * step.n_heads;
+    const Thread thread;
     const uint32_t n_columns_there = (tokens.end - tokens.first) * step.n_shared_heads() - first_column;
 #pragma unroll
     for (uint32_t first_part = 0; first_part < n_parts; first_part += 2) {
         __syncthreads();  // what was there has been read
 #pragma unroll
         for (uint32_t e = 0; e < 2; e++) {
-            const uint32_t column = lane % 4 * 2 + e;
+            const uint32_t column = 2 * thread.column + e;
             if (column >= n_columns_there) continue;
-            if (first_part == 0 && lane / 4 == 0)
-                shared.scales.set(warp, column, make_float2(softmax.max[e], softmax.sum[e]));
+            if (first_part == 0 && thread.row == 0)
+                shared.scales.set(thread.warp, column, make_float2(softmax.max[e], softmax.sum[e]));
 #pragma unroll
             for (uint32_t i = 0; i < min(n_parts, 2); i++)
 #pragma unroll
                 for (uint32_t half = 0; half < 2; half++)  // the xor keeps every four lanes off the next four's banks
-                    shared.values[warp][(128 * e + 64 * i + 2 * lane + half) ^ (lane / 4 % 2)] =
+                    shared.values[thread.warp][(128 * e + 64 * i + 2 * thread.lane + half) ^ (thread.row % 2)] =
                         softmax.values_of(first_part + i, half, e);
         }
         __syncthreads();  // every warp has written what all read now
 
-        const Place place(thread, 64 * first_part);
+        const Place place(thread.index, 64 * first_part);
         const Row row(step, tokens, kv_head, first_column + place.column);
         if (!row.is_there || place.dim >= step.head_dim) continue;
         float4 values[n_warps];
 #pragma unroll
-        for (uint32_t i = 0; i < n_warps; i++) values[i] = shared.values[i][thread ^ (thread / 8 % 2)];
+        for (uint32_t i = 0; i < n_warps; i++) values[i] = shared.values[i][thread.index ^ (thread.index / 8 % 2)];
         const Merged merged = merge(shared.scales, place.column, values);
         float* to = step.partials + (size_t(row.index) * n_items + item) * step.head_dim + place.dim;
         *reinterpret_cast<float4*>(to) = merged.values;
@@ -192,10 +185,11 @@ template <uint32_t n_parts, typename W>
 __device__ void
 combine(Shared& shared, const Step<W>& step, const Tokens& tokens, uint32_t kv_head, uint32_t first_column)
 {
+    const Thread thread;
     const uint32_t n_rows = step.n_tokens * step.n_heads;
     __syncthreads();  // what was there has been read
-    if (threadIdx.x < n_items * n_columns) {
-        const uint32_t item = threadIdx.x / n_columns, column = threadIdx.x % n_columns;
+    if (thread.index < n_items * n_columns) {
+        const uint32_t item = thread.index / n_columns, column = thread.index % n_columns;
         const Row row(step, tokens, kv_head, first_column + column);
         const bool is_seen = row.sees(item, tokens.size);
         const float2* from = step.softmaxes + item * n_rows + row.index;
@@ -204,14 +198,15 @@ combine(Shared& shared, const Step<W>& step, const Tokens& tokens, uint32_t kv_h
     __syncthreads();  // of which each thread reads all
 #pragma unroll
     for (uint32_t first_part = 0; first_part < n_parts; first_part += 2) {
-        const Place place(threadIdx.x, 64 * first_part);
+        const Place place(thread.index, 64 * first_part);
         const Row row(step, tokens, kv_head, first_column + place.column);
         if (!row.is_there || place.dim >= step.head_dim) continue;
-        const float* from = step.partials + size_t(row.index) * n_items * step.head_dim + place.dim;
+        const uint32_t stride = here(step.head_dim);
+        const float* from = step.partials + size_t(row.index) * n_items * stride + place.dim;
         float4 values[n_items];
 #pragma unroll
         for (uint32_t i = 0; i < n_items; i++)
-            values[i] = row.sees(i, tokens.size) ? __ldcg(reinterpret_cast<const float4*>(from + i * step.head_dim))
+            values[i] = row.sees(i, tokens.size) ? __ldcg(reinterpret_cast<const float4*>(from + i * stride))
                                                  : float4{};
         const Merged it = merge(shared.scales, place.column, values);
         store4(step.out + size_t(row.index) * step.head_dim + place.dim, it.values, 1 / it.sum);
@@ -226,7 +221,7 @@ attend_item(Shared& shared, const Step<W>& step, const Tokens& tokens, uint32_t 
     // Of heads that are wider than 128, registers hold a tile's keys or its values.
     constexpr bool holds_both = n_parts <= 2;
     constexpr uint32_t n_held = holds_both ? 2 : 1;  // tiles of a warp
-    const uint32_t size = tokens.size, period = tokens.period, lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    const uint32_t size = tokens.size, period = tokens.period;
     const Span seen = {tokens.oldest, tokens.newest};
     const Cache cache(step, tokens.position, seen, kv_head);
     const uint32_t first_range = seen.first / size, base = (first_range + (item - first_range) % n_items) * size;
@@ -238,18 +233,19 @@ attend_item(Shared& shared, const Step<W>& step, const Tokens& tokens, uint32_t 
     Tile<n_parts> tiles[n_held];
     uint32_t row = 0;  // of the key that a lane finds for the others
     const auto load = [&](uint32_t round, uint32_t later) {
-        const uint32_t i = lane / n_tile_keys % n_held, offset = round + (i * n_warps + warp) * n_tile_keys;
-        const uint32_t early = base + offset + later + lane % n_tile_keys, late = early + (is_double ? 0 : period);
+        const Thread thread;
+        const uint32_t offset = round + (thread.lane / n_tile_keys % n_held * n_warps + thread.warp) * n_tile_keys;
+        const uint32_t early = base + offset + later + thread.lane % n_tile_keys, late = early + (is_double ? 0 : period);
         const bool is_there = offset < size && (seen.has(early) || seen.has(late));
         row = cache.row(!is_there ? seen.last : seen.has(early) ? early : late);
         const uint32_t there = __ballot_sync(~0u, is_there);
 #pragma unroll
         for (uint32_t i = 0; i < n_held; i++)
-            if (there >> (i * n_tile_keys) & 0xffff) tiles[i].load_keys(cache, row, i * n_tile_keys);
+            if (there >> (i * n_tile_keys) & 0xffff) tiles[i].load_keys(cache, thread, row, i * n_tile_keys);
         if constexpr (holds_both)
 #pragma unroll
             for (uint32_t i = 0; i < n_held; i++)
-                if (there >> (i * n_tile_keys) & 0xffff) tiles[i].load_values(cache, row, i * n_tile_keys);
+                if (there >> (i * n_tile_keys) & 0xffff) tiles[i].load_values(cache, thread, row, i * n_tile_keys);
     };
     if (!is_empty) load(0, 0);  // memory is busy from here on
 
@@ -259,7 +255,7 @@ attend_item(Shared& shared, const Step<W>& step, const Tokens& tokens, uint32_t 
     for (uint32_t n = 0; n < n_octets; n++) {
         const uint32_t octet = (n + item) % n_octets;  // not all blocks are last with the same one
         if (!is_empty) {
-            const Queries<n_parts> queries = load_queries<n_parts>(step, tokens, kv_head, octet * n_columns);
+            const Queries queries = queries_of(step, tokens, kv_head, octet * n_columns);
             Softmax<n_parts> softmax;
             for (uint32_t round = 0; round < size; round += n_held * n_warps * n_tile_keys) {
                 for (uint32_t later = 0; later <= (has_next ? period : 0); later += period) {
@@ -267,12 +263,12 @@ attend_item(Shared& shared, const Step<W>& step, const Tokens& tokens, uint32_t 
                     uint32_t keys[n_held];  // the first of each tile
 #pragma unroll
                     for (uint32_t i = 0; i < n_held; i++) {
-                        const uint32_t offset = round + (i * n_warps + warp) * n_tile_keys;
+                        const uint32_t offset = round + (i * n_warps + Thread().warp) * n_tile_keys;
                         keys[i] = offset < size ? base + offset + later : no_key;
                     }
                     const Scores<n_held> scores = softmax.score(tiles, keys, queries, scale);
                     if constexpr (!holds_both)
-                        if (scores.is_seen[0]) tiles[0].load_values(cache, row, 0);
+                        if (scores.is_seen[0]) tiles[0].load_values(cache, Thread(), row, 0);
                     softmax.add(tiles, scores);
                 }
             }
