@@ -17,8 +17,25 @@ constexpr uint32_t n_warps = 8, n_items = 16, n_columns = 8, n_tile_keys = 16, m
 constexpr uint32_t no_key = 0xffff0000;  // past all that anybody sees, and so are the 15 after it
 constexpr float lowest = -3.4e38f;  // the maximum of no scores. It is finite: inf - inf would be NaN
 
-__device__ inline uint32_t lane_row() { return threadIdx.x % 32 / 4; }
-__device__ inline uint32_t lane_column() { return threadIdx.x % 4; }
+// A number, so that what follows from it is computed here: the compiler would do it at the kernel's beginning and keep
+// the results in registers, which are all needed.
+__device__ inline uint32_t here(uint32_t it)
+{
+    asm volatile("" : "+r"(it));
+    return it;
+}
+
+// Which thread of the block this is, `here`.
+struct Thread {
+    uint32_t index = here(threadIdx.x), warp, lane;
+    uint32_t row, column;  // of the lane in mma's fragments
+
+    __device__ Thread()
+    {
+        warp = index / 32, lane = index % 32;
+        row = lane / 4, column = lane % 4;
+    }
+};
 
 // Positions, both ends included. Without any, the first is one past the last.
 struct Span {
@@ -53,17 +70,6 @@ __device__ inline uint32_t transposed(uint32_t pair)
     return it;
 }
 
-// Sixteen bytes that are read once a launch, or zeros.
-__device__ inline uint4 load_packed_if(bool is_there, const bf16* from)
-{
-    uint4 it = {};
-    asm("{ .reg .pred p; setp.ne.u32 p, %5, 0;"
-        " @p ld.global.nc.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4]; }"
-        : "+r"(it.x), "+r"(it.y), "+r"(it.z), "+r"(it.w)
-        : "l"(from), "r"(uint32_t(is_there)));
-    return it;
-}
-
 // The keys and values of one kv head and layer.
 struct Cache {
     const bf16 *k_ring, *v_ring, *k_staged, *v_staged;
@@ -71,30 +77,40 @@ struct Cache {
     uint32_t head_dim, n_slots;
     uint32_t slot_of_zero;  // that position 0 has: if below 0, so huge, n_slots too few
     uint32_t first_staged;
-    float scale;  // log2(e) / sqrt(head_dim), for the exponentials are powers of two
+    Span seen;  // by some query; others are not loaded
 
-    // `position` is that of token 0 as `key` in load counts it.
-    template <typename Step> __device__ Cache(const Step& step, uint32_t position, uint32_t kv_head)
+    // `position` is that of token 0 as keys are counted.
+    template <typename Step>
+    __device__ Cache(const Step& step, uint32_t position, Span seen, uint32_t kv_head) : seen(seen)
     {
         const uint32_t at = kv_head * step.head_dim;
-        k_ring = step.k_ring + at, v_ring = step.v_ring + at;
-        k_staged = step.k_staged + at, v_staged = step.v_staged + at;
         row_dim = step.n_kv_heads * step.head_dim;
+        const size_t layer_dim = size_t(step.layer) * row_dim;
+        k_ring = step.k_ring + layer_dim * step.n_slots + at, v_ring = step.v_ring + layer_dim * step.n_slots + at;
+        k_staged = step.k_staged + layer_dim * 8 + at, v_staged = step.v_staged + layer_dim * 8 + at;
         head_dim = step.head_dim, n_slots = step.n_slots;
         slot_of_zero = uint32_t(step.position % step.n_slots) - position;
         first_staged = step.n_staged == 0 ? no_key : position;
-        scale = 1.44269504f / sqrtf(step.head_dim);
     }
 
-    // Where a key's row begins, counted from the ring or from staging.
-    __device__ size_t row(uint32_t key) const
+    // Which row of the ring holds a key, or of staging, then with the highest bit set.
+    __device__ uint32_t row(uint32_t key) const
     {
         const uint32_t slot = slot_of_zero + key;
-        return size_t(key < first_staged ? min(slot, slot + n_slots) : key - first_staged) * row_dim;
+        return key < first_staged ? min(slot, slot + n_slots) : (key - first_staged) | is_staged;
     }
 
-    __device__ const bf16* k(uint32_t key) const { return (key < first_staged ? k_ring : k_staged) + row(key); }
-    __device__ const bf16* v(uint32_t key) const { return (key < first_staged ? v_ring : v_staged) + row(key); }
+    __device__ const bf16* k(uint32_t row) const { return at(row & is_staged ? k_staged : k_ring, row); }
+    __device__ const bf16* v(uint32_t row) const { return at(row & is_staged ? v_staged : v_ring, row); }
+    __device__ const bf16* at(const bf16* rows, uint32_t row) const { return rows + size_t(row & ~is_staged) * row_dim; }
+
+    // 16 bytes at some dims of a row; where the head has no such dims, which then count for nothing, at others.
+    __device__ uint4 load(const bf16* row, uint32_t dim) const
+    {
+        return load_packed_once(row + (dim < head_dim ? dim : 0));
+    }
+
+    static constexpr uint32_t is_staged = 1u << 31;
 };
 
 // A lane's part of 16 keys and values, of up to 64 * n_parts dims.
@@ -102,60 +118,40 @@ template <uint32_t n_parts> struct Tile {
     uint4 k[2 * n_parts][2];  // dims 32*i + 8*c of the keys g and g + 8
     uint4 v[n_parts][4];  // dims 64*i + 8*g of the keys 2*c, 2*c + 1, 2*c + 8 and 2*c + 9
 
-    // Keys from `first` on, those that nobody sees replaced by the key `period` later, or by zeros.
-    __device__ void load(const Cache& cache, uint32_t first, uint32_t period, Span seen)
+    // `row` is that of the tile's key `lane % 16 - first_lane`, for lanes from first_lane on.
+    __device__ void load_keys(const Cache& cache, const Thread& thread, uint32_t row, uint32_t first_lane)
     {
 #pragma unroll
         for (uint32_t j = 0; j < 2; j++) {
-            const uint32_t early = first + lane_row() + 8 * j, key = seen.has(early) ? early : early + period;
-            const bf16* from = cache.k(key);
+            const bf16* from = cache.k(__shfl_sync(~0u, row, first_lane + thread.row + 8 * j));
 #pragma unroll
-            for (uint32_t i = 0; i < 2 * n_parts; i++) {
-                const uint32_t dim = 32 * i + 8 * lane_column();
-                k[i][j] = load_packed_if(seen.has(key) && dim < cache.head_dim, from + dim);
-            }
+            for (uint32_t i = 0; i < 2 * n_parts; i++) k[i][j] = cache.load(from, 32 * i + 8 * thread.column);
         }
+    }
+
+    __device__ void load_values(const Cache& cache, const Thread& thread, uint32_t row, uint32_t first_lane)
+    {
 #pragma unroll
         for (uint32_t j = 0; j < 4; j++) {
-            const uint32_t early = first + 2 * lane_column() + 8 * (j / 2) + j % 2;
-            const uint32_t key = seen.has(early) ? early : early + period;
-            const bf16* from = cache.v(key);
+            const uint32_t lane = first_lane + 2 * thread.column + 8 * (j / 2) + j % 2;
+            const bf16* from = cache.v(__shfl_sync(~0u, row, lane));
 #pragma unroll
-            for (uint32_t i = 0; i < n_parts; i++) {
-                const uint32_t dim = 64 * i + 8 * lane_row();
-                v[i][j] = load_packed_if(seen.has(key) && dim < cache.head_dim, from + dim);
-            }
+            for (uint32_t i = 0; i < n_parts; i++) v[i][j] = cache.load(from, 64 * i + 8 * thread.row);
         }
     }
 };
 
-// A lane's part of eight queries.
-template <uint32_t n_parts> struct Queries {
-    static constexpr bool is_held = n_parts <= 2;  // else registers would not do, and each use loads it again
-
-    const bf16* q;  // dims 8*c and on of query g
+// A lane's part of eight queries. It is loaded where it is used, from L1: registers are for keys and values.
+struct Queries {
+    const bf16* q;  // query g
     uint32_t head_dim;
-    uint4 held[is_held ? 2 * n_parts : 1];
     Span keys[2];  // that the queries 2*c and 2*c + 1 see
 
-    // `q` is the lane's query, or null.
-    __device__ Queries(const bf16* q, uint32_t head_dim, Span even, Span odd)
-        : q(q + 8 * lane_column()), head_dim(q == nullptr ? 0 : head_dim), keys{even, odd}
+    // Dims 32*i + 8*c and on of query g, or zeros if there are none.
+    __device__ uint4 load(uint32_t i, const Thread& thread) const
     {
-        if constexpr (is_held)
-            for (uint32_t i = 0; i < 2 * n_parts; i++) held[i] = load(i);
-    }
-
-    // Dims 32*i + 8*c and on.
-    __device__ uint4 piece(uint32_t i) const
-    {
-        if constexpr (is_held) return held[i];
-        else return load(i);
-    }
-
-    __device__ uint4 load(uint32_t i) const
-    {
-        return 32 * i + 8 * lane_column() < head_dim ? load_packed(q + 32 * i) : uint4{};
+        const uint32_t dim = 32 * i + 8 * thread.column;
+        return dim < head_dim ? load_packed(q + dim) : uint4{};
     }
 };
 
@@ -187,50 +183,63 @@ struct Weights {
     }
 };
 
+// Scores of tiles, in the layout of mma's result: the keys g and g + 8, the queries 2*c and 2*c + 1.
+template <uint32_t n_tiles> struct Scores {
+    float of[n_tiles][4];
+    bool is_seen[n_tiles];  // by some query: all lanes agree
+};
+
 // What a softmax over some keys needs to be continued: a lane's part of it for the queries 2*c and 2*c + 1.
 template <uint32_t n_parts> struct Softmax {
     float max[2] = {lowest, lowest};
     float sum[2] = {};  // of weights, 2^(score - max), of the keys g and g + 8 of each tile
     float values[n_parts][4][4] = {};  // dims 64*i + 8*g + 2*r + {0, 1} of both queries, in the order of mma
 
-    // Adds some tiles, which begin at `keys`. A tile of which no query sees a key changes nothing.
+    // Scores some tiles, which begin at `keys`, and raises the maxima to theirs.
     template <uint32_t n_tiles>
-    __device__ void attend(
-        const Tile<n_parts> (&tiles)[n_tiles], const uint32_t (&keys)[n_tiles], const Queries<n_parts>& queries,
+    __device__ Scores<n_tiles> score(
+        const Tile<n_parts> (&tiles)[n_tiles], const uint32_t (&keys)[n_tiles], const Queries& queries,
         float scale)
     {
-        bool is_seen[n_tiles];  // by some query, so that all lanes agree
-        float scores[n_tiles][4];
+        Scores<n_tiles> scores;
 #pragma unroll
         for (uint32_t i = 0; i < n_tiles; i++) {
-            is_seen[i] = __any_sync(
+            scores.is_seen[i] = __any_sync(
                 ~0u, queries.keys[0].has_some_of(keys[i], n_tile_keys) ||
                          queries.keys[1].has_some_of(keys[i], n_tile_keys));
-            if (is_seen[i]) score(scores[i], tiles[i], keys[i], queries, scale);
+            if (scores.is_seen[i]) score(scores.of[i], tiles[i], keys[i], queries, scale);
             else
-                for (float& it : scores[i]) it = -INFINITY;
+                for (float& it : scores.of[i]) it = -INFINITY;
         }
-        rescale(scores);
+        rescale(scores.of);
+        return scores;
+    }
+
+    // Adds the tiles' values. A tile of which no query sees a key changes nothing.
+    template <uint32_t n_tiles>
+    __device__ void add(const Tile<n_parts> (&tiles)[n_tiles], const Scores<n_tiles>& scores)
+    {
 #pragma unroll
         for (uint32_t i = 0; i < n_tiles; i++)
-            if (is_seen[i]) add(tiles[i], scores[i]);
+            if (scores.is_seen[i]) add(tiles[i], scores.of[i]);
     }
 
     // Scores of a tile; those of keys that a query does not see are -inf, for a weight of exactly 0.
     static __device__ void score(
-        float (&scores)[4], const Tile<n_parts>& tile, uint32_t first, const Queries<n_parts>& queries, float scale)
+        float (&scores)[4], const Tile<n_parts>& tile, uint32_t first, const Queries& queries, float scale)
     {
 #pragma unroll
         for (uint32_t e = 0; e < 4; e++) scores[e] = 0;
+        const Thread thread;
 #pragma unroll
         for (uint32_t i = 0; i < 2 * n_parts; i++) {
-            const uint4 a = tile.k[i][0], b = tile.k[i][1], q = queries.piece(i);
+            const uint4 a = tile.k[i][0], b = tile.k[i][1], q = queries.load(i, thread);
             mma(scores, a.x, b.x, a.y, b.y, q.x, q.y);
             mma(scores, a.z, b.z, a.w, b.w, q.z, q.w);
         }
 #pragma unroll
         for (uint32_t e = 0; e < 4; e++) {
-            const uint32_t key = first + lane_row() + e / 2 * 8;
+            const uint32_t key = first + thread.row + e / 2 * 8;
             scores[e] = queries.keys[e % 2].has(key) ? scores[e] * scale : -INFINITY;
         }
     }
@@ -339,13 +348,13 @@ __device__ Merged merge(const Scales& scales, uint32_t column, const float4 (&va
     return it;
 }
 
-// Four values by their weights' sum, in eight bytes.
-template <typename W> __device__ void store4(W* to, float4 values, float sum)
+// Four values times a factor, in eight bytes.
+template <typename W> __device__ void store4(W* to, float4 values, float factor)
 {
     alignas(8) W it[4];
-    narrow(values.x / sum, it[0]);
-    narrow(values.y / sum, it[1]);
-    narrow(values.z / sum, it[2]);
-    narrow(values.w / sum, it[3]);
+    narrow(values.x * factor, it[0]);
+    narrow(values.y * factor, it[1]);
+    narrow(values.z * factor, it[2]);
+    narrow(values.w * factor, it[3]);
     *reinterpret_cast<uint2*>(to) = reinterpret_cast<uint2&>(it);
 }

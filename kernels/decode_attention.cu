@@ -31,13 +31,13 @@
 
 // One block's part in the launch.
 template <typename W> struct Step {
-    const bf16 *q, *k_ring, *v_ring, *k_staged, *v_staged;  // rings and staging at this layer
+    const bf16 *q, *k_ring, *v_ring, *k_staged, *v_staged;
     uint64_t position;
     float* partials;
     float2* softmaxes;
     uint32_t* tickets;
     W* out;
-    uint32_t n_tokens, n_heads, n_kv_heads, head_dim, n_slots, window, n_staged;
+    uint32_t n_tokens, n_heads, n_kv_heads, head_dim, n_slots, window, layer, n_staged;
 
     __device__ uint32_t n_shared_heads() const { return n_heads / n_kv_heads; }
 
@@ -73,14 +73,15 @@ struct Tokens {
 // A column: one query head of one token.
 struct Row {
     uint32_t index;  // in q and out
-    Span keys;  // that it sees; none if the column is past the last
-    bool is_there;
+    Span keys;  // that it sees
+    bool is_there;  // else it is the last token's and sees none
 
     template <typename W>
     __device__ Row(const Step<W>& step, const Tokens& tokens, uint32_t kv_head, uint32_t column)
     {
-        const uint32_t n_shared = step.n_shared_heads(), token = tokens.first + column / n_shared;
-        is_there = token < tokens.end;
+        const uint32_t n_shared = step.n_shared_heads(), past = tokens.first + column / n_shared;
+        const uint32_t token = min(past, tokens.end - 1);
+        is_there = token == past;
         index = token * step.n_heads + kv_head * n_shared + column % n_shared;
         const uint32_t own = tokens.position + token;
         keys = is_there ? Span{own - step.n_before(token), own} : Span{1, 0};
@@ -94,26 +95,25 @@ struct Row {
     }
 };
 
-template <uint32_t n_parts, typename W>
-__device__ Queries<n_parts>
-load_queries(const Step<W>& step, const Tokens& tokens, uint32_t kv_head, uint32_t first_column)
+template <typename W>
+__device__ Queries queries_of(const Step<W>& step, const Tokens& tokens, uint32_t kv_head, uint32_t first_column)
 {
-    const Row row(step, tokens, kv_head, first_column + lane_row());
-    const Row even(step, tokens, kv_head, first_column + 2 * lane_column());
-    const Row odd(step, tokens, kv_head, first_column + 2 * lane_column() + 1);
-    const bf16* q = row.is_there ? step.q + size_t(row.index) * step.head_dim : nullptr;
-    return Queries<n_parts>(q, step.head_dim, even.keys, odd.keys);
+    const Thread thread;
+    const Row row(step, tokens, kv_head, first_column + thread.row);
+    const Row even(step, tokens, kv_head, first_column + 2 * thread.column);
+    const Row odd(step, tokens, kv_head, first_column + 2 * thread.column + 1);
+    return {step.q + size_t(row.index) * step.head_dim, step.head_dim, {even.keys, odd.keys}};
 }
 
 // Where a thread's four values of the results of a block are, after their exchange through shared memory.
 struct Place {
     uint32_t column, dim;
 
-    __device__ explicit Place(uint32_t first_dim)
+    __device__ Place(uint32_t thread, uint32_t first_dim)
     {
-        const uint32_t lane = threadIdx.x % 64 / 2;  // that had them
-        column = 2 * (lane % 4) + threadIdx.x / 128;
-        dim = first_dim + threadIdx.x / 64 % 2 * 64 + lane / 4 * 8 + threadIdx.x % 2 * 4;
+        const uint32_t lane = thread % 64 / 2;  // that had them
+        column = 2 * (lane % 4) + thread / 128;
+        dim = first_dim + thread / 64 % 2 * 64 + lane / 4 * 8 + thread % 2 * 4;
     }
 };
 
@@ -129,32 +129,33 @@ __device__ void store_partial(
     Shared& shared, const Step<W>& step, const Tokens& tokens, const Softmax<n_parts>& softmax, uint32_t kv_head,
     uint32_t item, uint32_t first_column)
 {
-    const uint32_t n_rows = step.n_tokens * step.n_heads, lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    const uint32_t n_rows = step.n_tokens * step.n_heads;
+    const Thread thread;
     const uint32_t n_columns_there = (tokens.end - tokens.first) * step.n_shared_heads() - first_column;
 #pragma unroll
     for (uint32_t first_part = 0; first_part < n_parts; first_part += 2) {
         __syncthreads();  // what was there has been read
 #pragma unroll
         for (uint32_t e = 0; e < 2; e++) {
-            const uint32_t column = 2 * lane_column() + e;
+            const uint32_t column = 2 * thread.column + e;
             if (column >= n_columns_there) continue;
-            if (first_part == 0 && lane_row() == 0)
-                shared.scales.set(warp, column, make_float2(softmax.max[e], softmax.sum[e]));
+            if (first_part == 0 && thread.row == 0)
+                shared.scales.set(thread.warp, column, make_float2(softmax.max[e], softmax.sum[e]));
 #pragma unroll
             for (uint32_t i = 0; i < min(n_parts, 2); i++)
 #pragma unroll
                 for (uint32_t half = 0; half < 2; half++)  // the xor keeps every four lanes off the next four's banks
-                    shared.values[warp][(128 * e + 64 * i + 2 * lane + half) ^ (lane / 4 % 2)] =
+                    shared.values[thread.warp][(128 * e + 64 * i + 2 * thread.lane + half) ^ (thread.row % 2)] =
                         softmax.values_of(first_part + i, half, e);
         }
         __syncthreads();  // every warp has written what all read now
 
-        const Place place(64 * first_part);
+        const Place place(thread.index, 64 * first_part);
         const Row row(step, tokens, kv_head, first_column + place.column);
         if (!row.is_there || place.dim >= step.head_dim) continue;
         float4 values[n_warps];
 #pragma unroll
-        for (uint32_t i = 0; i < n_warps; i++) values[i] = shared.values[i][threadIdx.x ^ (threadIdx.x / 8 % 2)];
+        for (uint32_t i = 0; i < n_warps; i++) values[i] = shared.values[i][thread.index ^ (thread.index / 8 % 2)];
         const Merged merged = merge(shared.scales, place.column, values);
         float* to = step.partials + (size_t(row.index) * n_items + item) * step.head_dim + place.dim;
         *reinterpret_cast<float4*>(to) = merged.values;
@@ -164,13 +165,16 @@ __device__ void store_partial(
 
 // Whether this block is the last of a kv head's items to come here, and so sees what all of them stored. The ticket is
 // then zero again.
-__device__ bool is_last(Shared& shared, uint32_t* ticket)
+__device__ inline bool is_last(Shared& shared, uint32_t* ticket)
 {
-    __syncthreads();  // the block has stored its partial, which the fence orders before the ticket
+    __syncthreads();  // the block has stored its partial, which the ticket releases
     if (threadIdx.x == 0) {
-        __threadfence();
-        shared.is_last = atomicInc(ticket, n_items - 1) == n_items - 1;
-        __threadfence();
+        uint32_t n_before;  // #memory-consistency-model, release and acquire patterns
+        asm volatile("atom.acq_rel.gpu.global.inc.u32 %0, [%1], %2;"
+                     : "=r"(n_before)
+                     : "l"(ticket), "r"(n_items - 1)
+                     : "memory");
+        shared.is_last = n_before == n_items - 1;
     }
     __syncthreads();
     return shared.is_last;
@@ -181,10 +185,11 @@ template <uint32_t n_parts, typename W>
 __device__ void
 combine(Shared& shared, const Step<W>& step, const Tokens& tokens, uint32_t kv_head, uint32_t first_column)
 {
+    const Thread thread;
     const uint32_t n_rows = step.n_tokens * step.n_heads;
     __syncthreads();  // what was there has been read
-    if (threadIdx.x < n_items * n_columns) {
-        const uint32_t item = threadIdx.x / n_columns, column = threadIdx.x % n_columns;
+    if (thread.index < n_items * n_columns) {
+        const uint32_t item = thread.index / n_columns, column = thread.index % n_columns;
         const Row row(step, tokens, kv_head, first_column + column);
         const bool is_seen = row.sees(item, tokens.size);
         const float2* from = step.softmaxes + item * n_rows + row.index;
@@ -193,64 +198,84 @@ combine(Shared& shared, const Step<W>& step, const Tokens& tokens, uint32_t kv_h
     __syncthreads();  // of which each thread reads all
 #pragma unroll
     for (uint32_t first_part = 0; first_part < n_parts; first_part += 2) {
-        const Place place(64 * first_part);
+        const Place place(thread.index, 64 * first_part);
         const Row row(step, tokens, kv_head, first_column + place.column);
         if (!row.is_there || place.dim >= step.head_dim) continue;
-        const float* from = step.partials + size_t(row.index) * n_items * step.head_dim + place.dim;
+        const uint32_t stride = here(step.head_dim);
+        const float* from = step.partials + size_t(row.index) * n_items * stride + place.dim;
         float4 values[n_items];
 #pragma unroll
         for (uint32_t i = 0; i < n_items; i++)
-            values[i] = row.sees(i, tokens.size) ? __ldcg(reinterpret_cast<const float4*>(from + i * step.head_dim))
+            values[i] = row.sees(i, tokens.size) ? __ldcg(reinterpret_cast<const float4*>(from + i * stride))
                                                  : float4{};
         const Merged it = merge(shared.scales, place.column, values);
-        store4(step.out + size_t(row.index) * step.head_dim + place.dim, it.values, it.sum);
+        store4(step.out + size_t(row.index) * step.head_dim + place.dim, it.values, 1 / it.sum);
     }
 }
 
-// One item for some tokens, whose tickets begin at `tickets`.
+// One item for some tokens, whose tickets begin at `ticket`.
 template <uint32_t n_parts, typename W>
 __device__ void
-attend_item(Shared& shared, const Step<W>& step, const Tokens& tokens, uint32_t* tickets, uint32_t kv_head, uint32_t item)
+attend_item(Shared& shared, const Step<W>& step, const Tokens& tokens, uint32_t ticket, uint32_t kv_head, uint32_t item)
 {
-    constexpr uint32_t n_held = n_parts > 2 ? 1 : 2;  // tiles of a warp
-    const uint32_t size = tokens.size, period = tokens.period, warp = threadIdx.x / 32;
-    const Cache cache(step, tokens.position, kv_head);
+    // Of heads that are wider than 128, registers hold a tile's keys or its values.
+    constexpr bool holds_both = n_parts <= 2;
+    constexpr uint32_t n_held = holds_both ? 2 : 1;  // tiles of a warp
+    const uint32_t size = tokens.size, period = tokens.period;
     const Span seen = {tokens.oldest, tokens.newest};
+    const Cache cache(step, tokens.position, seen, kv_head);
     const uint32_t first_range = seen.first / size, base = (first_range + (item - first_range) % n_items) * size;
     const bool is_empty = base > seen.last, has_next = base + period <= seen.last;
-    // A place in the item is in one position that somebody sees, or in two: the earlier is then loaded first.
-    const bool is_double = has_next && seen.last - seen.first >= period;
-    const bool is_held = n_parts <= 2 && size <= n_held * n_warps * n_tile_keys && !is_double;
+    // A place in the item has one position that somebody sees, for one load of both ranges, or two.
+    const bool is_double = has_next && (!holds_both || seen.last - seen.first >= period);
+    const bool is_held = holds_both && size <= n_held * n_warps * n_tile_keys && !is_double;
+
+    Tile<n_parts> tiles[n_held];
+    uint32_t row = 0;  // of the key that a lane finds for the others
+    const auto load = [&](uint32_t round, uint32_t later) {
+        const Thread thread;
+        const uint32_t offset = round + (thread.lane / n_tile_keys % n_held * n_warps + thread.warp) * n_tile_keys;
+        const uint32_t early = base + offset + later + thread.lane % n_tile_keys, late = early + (is_double ? 0 : period);
+        const bool is_there = offset < size && (seen.has(early) || seen.has(late));
+        row = cache.row(!is_there ? seen.last : seen.has(early) ? early : late);
+        const uint32_t there = __ballot_sync(~0u, is_there);
+#pragma unroll
+        for (uint32_t i = 0; i < n_held; i++)
+            if (there >> (i * n_tile_keys) & 0xffff) tiles[i].load_keys(cache, thread, row, i * n_tile_keys);
+        if constexpr (holds_both)
+#pragma unroll
+            for (uint32_t i = 0; i < n_held; i++)
+                if (there >> (i * n_tile_keys) & 0xffff) tiles[i].load_values(cache, thread, row, i * n_tile_keys);
+    };
+    if (!is_empty) load(0, 0);  // memory is busy from here on
 
     const uint32_t n_octets = ceil_div((tokens.end - tokens.first) * step.n_shared_heads(), n_columns);
+    const float scale = 1.44269504f / sqrtf(step.head_dim);  // log2(e), for the exponentials are powers of two
     uint32_t to_combine = 0;  // a bit an octet
-    Tile<n_parts> tiles[n_held];
     for (uint32_t n = 0; n < n_octets; n++) {
         const uint32_t octet = (n + item) % n_octets;  // not all blocks are last with the same one
         if (!is_empty) {
-            const Queries<n_parts> queries = load_queries<n_parts>(step, tokens, kv_head, octet * n_columns);
+            const Queries queries = queries_of(step, tokens, kv_head, octet * n_columns);
             Softmax<n_parts> softmax;
             for (uint32_t round = 0; round < size; round += n_held * n_warps * n_tile_keys) {
-                uint32_t keys[n_held];  // the first of each tile
+                for (uint32_t later = 0; later <= (has_next ? period : 0); later += period) {
+                    if (later > 0 ? is_double : !is_held && n + round > 0) load(round, later);
+                    uint32_t keys[n_held];  // the first of each tile
 #pragma unroll
-                for (uint32_t i = 0; i < n_held; i++) {
-                    const uint32_t offset = round + (i * n_warps + warp) * n_tile_keys;
-                    keys[i] = offset < size ? base + offset : no_key;
-                    if (n == 0 || !is_held) tiles[i].load(cache, keys[i], period, seen);
+                    for (uint32_t i = 0; i < n_held; i++) {
+                        const uint32_t offset = round + (i * n_warps + Thread().warp) * n_tile_keys;
+                        keys[i] = offset < size ? base + offset + later : no_key;
+                    }
+                    const Scores<n_held> scores = softmax.score(tiles, keys, queries, scale);
+                    if constexpr (!holds_both)
+                        if (scores.is_seen[0]) tiles[0].load_values(cache, Thread(), row, 0);
+                    softmax.add(tiles, scores);
                 }
-                softmax.attend(tiles, keys, queries, cache.scale);
-                if (!has_next) continue;
-#pragma unroll
-                for (uint32_t i = 0; i < n_held; i++) {
-                    keys[i] = keys[i] == no_key ? no_key : keys[i] + period;
-                    if (is_double) tiles[i].load(cache, keys[i], 0, seen);
-                }
-                softmax.attend(tiles, keys, queries, cache.scale);
             }
             softmax.add_lanes();
             store_partial(shared, step, tokens, softmax, kv_head, item, octet * n_columns);
         }
-        to_combine |= uint32_t(is_last(shared, tickets + octet)) << octet;
+        to_combine |= uint32_t(is_last(shared, step.tickets + ticket + octet)) << octet;
     }
     for (uint32_t octet = 0; octet < n_octets; octet++)
         if (to_combine >> octet & 1) combine<n_parts>(shared, step, tokens, kv_head, octet * n_columns);
@@ -259,12 +284,11 @@ attend_item(Shared& shared, const Step<W>& step, const Tokens& tokens, uint32_t*
 template <uint32_t n_parts, typename W> __device__ void attend(Shared& shared, const Step<W>& step)
 {
     for (uint32_t i = blockIdx.x; i < step.n_kv_heads * n_items; i += gridDim.x) {
-        const uint32_t kv_head = i / n_items, item = i % n_items;
-        uint32_t* tickets = step.tickets + kv_head * (step.n_shared_heads() + 1);
+        uint32_t ticket = i / n_items * (step.n_shared_heads() + 1);
         for (uint32_t first = 0; first < step.n_tokens;) {
             const Tokens tokens(step, first);
-            attend_item<n_parts>(shared, step, tokens, tickets, kv_head, item);
-            tickets += ceil_div((tokens.end - first) * step.n_shared_heads(), n_columns);
+            attend_item<n_parts>(shared, step, tokens, ticket, i / n_items, i % n_items);
+            ticket += ceil_div((tokens.end - first) * step.n_shared_heads(), n_columns);
             first = tokens.end;
         }
     }
@@ -278,10 +302,9 @@ __device__ void decode_attention(
     uint32_t n_staged)
 {
     __shared__ Shared shared;
-    const size_t row_dim = n_kv_heads * head_dim, in_ring = layer * n_slots * row_dim, staged = layer * 8 * row_dim;
     const Step<W> step = {
-        q, k_ring + in_ring, v_ring + in_ring, k_staged + staged, v_staged + staged, *position, partials, softmaxes,
-        tickets, out, n_tokens, n_heads, n_kv_heads, head_dim, n_slots, window, n_staged};
+        q, k_ring, v_ring, k_staged, v_staged, *position, partials, softmaxes,
+        tickets, out, n_tokens, n_heads, n_kv_heads, head_dim, n_slots, window, layer, n_staged};
     if (head_dim <= 64) attend<1>(shared, step);
     else if (head_dim <= 128) attend<2>(shared, step);
     else attend<4>(shared, step);
