@@ -10,3 +10,5 @@ mod common;
 mod limits;
 #[path = "counters/kernels.rs"]
 mod kernels;
+#[path = "counters/sample.rs"]
+mod sample;
