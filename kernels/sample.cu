@@ -91,9 +91,8 @@ __device__ uint32_t draw(const Params& request)
     if (request.top_p < 1.f) {
         const uint64_t sum = total(), enough = share_of(request.top_p, sum);
         // All tokens that weigh less than this together fit into what is not needed: the sum is reached
-        // without them, and few are left to look at.
+        // without them, and few are left to put into bins.
         change([&](Scores& it) { it.least = uint32_t((sum - enough) >> (32 - __clz(it.vocab_size - 1))); });
-        if (!shared.is_listed) shrink();
         const uint64_t last = select(enough);
         change([&](Scores& it) { it.set_last(last); });
     }

@@ -189,9 +189,14 @@ struct Scores {
         return score == max ? certain : __float2uint_rn(share * float(certain));  // both may be infinite
     }
 
+    __device__ bool is_left(float score, uint32_t token) const
+    {
+        return score > last_score || (score == last_score && token <= last_token);
+    }
+
     __device__ uint32_t amount(float score, uint32_t token) const
     {
-        if (!(score > last_score || (score == last_score && token <= last_token))) return 0;
+        if (!is_left(score, token)) return 0;
         if (is_counted) return 1;
         const uint32_t it = weight(score);
         return it >= least ? it : 0;
@@ -231,7 +236,7 @@ template <typename F> __device__ inline void change(F f)
     __syncthreads();  // or yet
 }
 
-// Tokens that amount to something, when they are few.
+// The tokens up to the last rank, when they are few.
 struct List {
     float scores[max_listed];
     uint32_t tokens[max_listed];
@@ -280,7 +285,7 @@ template <typename F> __device__ inline void for_each_four(const Scores& scores,
     }
 }
 
-// Lists the tokens that amount to something, if they are not too many.
+// Lists the tokens up to the last rank, if they are not too many.
 __device__ __noinline__ void shrink()
 {
     change([](Scores&) { list.n = 0; });
@@ -288,13 +293,13 @@ __device__ __noinline__ void shrink()
     for_each_four(scores, [&](uint32_t, const Four& four) {
 #pragma unroll
         for (uint32_t i = 0; i < 4; i++) {
-            const bool is_in = scores.amount(four.scores[i], four.tokens[i]) != 0;
-            const uint32_t lanes = __ballot_sync(~0u, is_in);
+            const bool is_left = scores.is_left(four.scores[i], four.tokens[i]);
+            const uint32_t lanes = __ballot_sync(~0u, is_left);
             if (lanes == 0) continue;
             uint32_t entry = 0;
             if (lane_index() == 0) entry = atomicAdd(&list.n, __popc(lanes));
             entry = __shfl_sync(~0u, entry, 0) + __popc(lanes & ((1u << lane_index()) - 1));
-            if (is_in && entry < max_listed) {
+            if (is_left && entry < max_listed) {
                 list.scores[entry] = four.scores[i];
                 list.tokens[entry] = four.tokens[i];
             }

@@ -152,7 +152,7 @@ fn draws_are_exact() {
     let mut machine = Machine::new(&device, 50);
     machine.begin(&sampling, &endless(), 0);
     for position in 1..=500 {
-        let target = u128::from(random_bits(77, position)) * total >> 64;
+        let target = (u128::from(random_bits(77, position)) * total) >> 64;
         let sums = weights.iter().scan(0, |sum, it| {
             *sum += it;
             Some(*sum)
