@@ -3,6 +3,7 @@
 //   params    [30]                   struct Params: what the request asks for
 //   logits    [n_rows, vocab_size]
 //   bias      [vocab_size]           read if the request has one
+//   scores    [vocab_size]           scratch: the logits with bias and penalties, if there are any
 //   counts    [vocab_size]           how often the request generated the token; bit 31: it is in the prompt
 //   best      [n_rows]               each row's likeliest token: ~rank (sample.cuh), or 0 if there is none;
 //                                    taken by this kernel, which leaves 0 in the rows up to its own
@@ -39,15 +40,15 @@ static_assert(sizeof(Params) == 30 * sizeof(uint32_t), "the host's words");
 
 constexpr uint32_t not_finished = 0, finished_by_eos = 1, finished_by_end = 2, finished_by_nothing = 3;
 
-// What the host reads. A probability is 2^((logit - max) / ln 2) / (sum / 2^40), before any option applies.
+// What the host reads. A probability is 2^((logit - max) / ln 2) / (sum / 2^31), before any option applies.
 struct Record {
     uint64_t position;  // of the token; written last
     uint32_t token, finished;
     float logit, max;
     uint64_t sum;       // 0 if no probabilities were asked for
-    uint64_t n_top;
+    uint64_t n_top, unused[3];
     struct { uint32_t token; float logit; } top[max_top];  // from the likeliest on
-    uint64_t unused[7];
+    uint64_t unused_too[4];
 };
 static_assert(sizeof(Record) == 32 * sizeof(uint64_t), "the host's words");
 
@@ -76,26 +77,56 @@ __device__ uint64_t share_of(float p, uint64_t total)
 }
 
 // A token of those that the filters leave.
-__device__ uint32_t draw(const Params& request, uint64_t random)
+__device__ uint32_t draw(const Params& request)
 {
     if (0 < request.top_k && request.top_k < shared.vocab_size) {
         change([](Scores& it) { it.is_counted = true; });
+        shortlist(request.top_k);
         const uint64_t last = select(request.top_k);
         change([&](Scores& it) {
             it.is_counted = false;
-            it.last = last;
+            it.set_last(last);
         });
     }
     if (request.top_p < 1.f) {
         const uint64_t sum = total(), enough = share_of(request.top_p, sum);
         // All tokens that weigh less than this together fit into what is not needed: the sum is reached
-        // without them, and few are left to be put into bins.
-        change([&](Scores& it) { it.least = (sum - enough) >> (32 - __clz(it.vocab_size - 1)); });
+        // without them, and few are left to put into bins.
+        change([&](Scores& it) { it.least = uint32_t((sum - enough) >> (32 - __clz(it.vocab_size - 1))); });
         const uint64_t last = select(enough);
-        change([&](Scores& it) { it.last = min(it.last, last); });
+        change([&](Scores& it) { it.set_last(last); });
     }
-    change([&](Scores& it) { it.least = __float2ull_rn(request.min_p * float(certain)); });
-    return pick(random);
+    change([&](Scores& it) { it.least = __float2uint_rn(request.min_p * float(certain)); });
+    return pick(shared.random);
+}
+
+// Adds bias and penalties to the logits, for all that follows, and returns the rank of the token that is the likeliest
+// then; no_rank if none is possible.
+__device__ __noinline__ uint64_t adjust(
+    const Params& request, const float* bias, const uint32_t* counts, float* scores)
+{
+    const uint32_t vocab_size = shared.vocab_size;
+    const float penalty = request.repetition_penalty, inverse = 1.f / penalty;
+    uint64_t first = no_rank;
+    for (uint32_t token = 4 * threadIdx.x; token < vocab_size; token += 4 * block_size) {
+        float logits[4], biases[4] = {};
+        uint32_t seen[4] = {};
+        load_four(shared.row, vocab_size, token, NAN, logits);
+        if (request.flags & has_bias) load_four(bias, vocab_size, token, 0.f, biases);
+        if (request.flags & has_penalties) load_four(counts, vocab_size, token, 0u, seen);
+#pragma unroll
+        for (uint32_t i = 0; i < 4; i++) {
+            float score = logits[i] + biases[i];
+            if (seen[i] != 0) score *= score > 0.f ? inverse : penalty;
+            const uint32_t n_generated = seen[i] & 0x7fffffff;
+            if (n_generated != 0) score -= float(n_generated) * request.frequency_penalty + request.presence_penalty;
+            if (is_possible(score)) first = min(first, rank_of(score, token + i));
+            logits[i] = score;
+        }
+        store_four(scores, vocab_size, token, logits);
+    }
+    change([&](Scores& it) { it.row = scores; });
+    return block_min(first, bins.of_warps);
 }
 
 // The likeliest tokens of the model's own distribution, in order.
@@ -108,15 +139,20 @@ __device__ void record_top(uint32_t n_top, Record& record)
         it.is_counted = true;
         n_found = 0;
     });
+    shortlist(n_top);
     const uint64_t last = select(n_top);
-    for_each_four(shared, [&](uint32_t, uint32_t token, const float(&four)[4]) {
+    for_each_four(shared, [&](uint32_t, const Four& four) {
 #pragma unroll
         for (uint32_t i = 0; i < 4; i++) {
-            const uint64_t rank = rank_of(four[i], token + i);
-            if (is_possible(four[i]) && rank <= last) top[atomicAdd(&n_found, 1)] = rank;
+            const uint64_t rank = rank_of(four.scores[i], four.tokens[i]);
+            if (is_possible(four.scores[i]) && rank <= last) top[atomicAdd(&n_found, 1)] = rank;
         }
     });
-    change([](Scores& it) { it.is_counted = false; });
+    change([](Scores& it) {
+        it.is_counted = false;
+        it.unlist();
+        it.set_last_possible();
+    });
     if (threadIdx.x < n_found) {
         const uint64_t rank = top[threadIdx.x];
         uint32_t place = 0;
@@ -138,7 +174,7 @@ __device__ bool is_eos(const Params& params, uint32_t token)
 
 extern "C" __global__ __launch_bounds__(1024) void sample(
     const uint32_t* __restrict__ params, const float* __restrict__ logits, const float* __restrict__ bias,
-    uint32_t* __restrict__ counts, uint64_t* __restrict__ best, uint32_t* __restrict__ tokens,
+    float* __restrict__ scores, uint32_t* __restrict__ counts, uint64_t* __restrict__ best, uint32_t* __restrict__ tokens,
     uint64_t* __restrict__ position, uint32_t* __restrict__ stop, uint64_t* __restrict__ records,
     uint32_t row, uint32_t vocab_size, uint32_t n_records)
 {
@@ -151,35 +187,26 @@ extern "C" __global__ __launch_bounds__(1024) void sample(
     bins.clear();
     change([&](Scores& it) {
         it = {};
-        it.logits = logits + size_t(row) * vocab_size;
-        it.vocab_size = vocab_size;
+        it.row = logits + size_t(row) * vocab_size;
+        it.vocab_size = it.n = vocab_size;
         it.max = max;
         it.scale = log2_e;
-        it.last = all_ranks;
+        it.set_last_possible();
     });
     if (threadIdx.x <= row) best[threadIdx.x] = 0;
     if (is_stopped) return;
 
     Record& record = reinterpret_cast<Record*>(records)[next % n_records];
     if (request.n_top != 0 && is_possible(max)) record_top(request.n_top, record);
-    if (request.flags & (has_bias | has_penalties)) {
-        change([&](Scores& it) {
-            if (request.flags & has_bias) it.bias = bias;
-            if (request.flags & has_penalties) it.counts = counts;
-            it.penalty_of_positive = 1.f / request.repetition_penalty;
-            it.penalty_of_negative = request.repetition_penalty;
-            it.frequency_penalty = request.frequency_penalty;
-            it.presence_penalty = request.presence_penalty;
-        });
-        first = first_rank();
-    }
+    if (request.flags & (has_bias | has_penalties)) first = adjust(request, bias, counts, scores);
     uint32_t token = is_possible(logit_of(first)) ? uint32_t(first) : no_token;
     if (token != no_token && request.temperature > 0.f) {
         change([&](Scores& it) {
             it.max = logit_of(first);
             it.scale = log2_e / request.temperature;
+            it.random = random_bits(request.seed, next);
         });
-        token = draw(request, random_bits(request.seed, next));
+        token = draw(request);
     }
 
     __syncthreads();  // the record's list is written before its position, and counts are read
@@ -192,7 +219,7 @@ extern "C" __global__ __launch_bounds__(1024) void sample(
         tokens[0] = token;
         *position = next;
         counts[token]++;
-        if (request.n_top != 0) record.logit = shared.logits[token];
+        if (request.n_top != 0) record.logit = logits[size_t(row) * vocab_size + token];
     }
     *stop = finished != not_finished;
     record.token = token;

@@ -17,7 +17,7 @@
 //!
 //! One of those left is drawn by its probability. NaN and -inf are never chosen. Each draw is a function of seed,
 //! position and logits alone: not of the draws before it, so that a sequence can be continued or replayed from anywhere.
-//! The kernel counts probabilities in units of 2^-40 of the likeliest token's: one below half of that is never drawn.
+//! The kernel counts probabilities in units of 2^-31 of the likeliest token's: one below half of that is never drawn.
 
 mod params;
 mod philox;

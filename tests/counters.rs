@@ -12,3 +12,5 @@ mod limits;
 mod kernels;
 #[path = "counters/decode_attention.rs"]
 mod decode_attention;
+#[path = "counters/sample.rs"]
+mod sample;

@@ -9,6 +9,7 @@ kernel! {
         params:     In<'a, u32>,   // [SAMPLE_PARAMS], see sampler::Params
         logits:     In<'a, f32>,   // [n_rows, vocab_size]
         bias:       In<'a, f32>,   // [vocab_size]
+        scores:     Out<'a, f32>,  // [vocab_size]
         counts:     Out<'a, u32>,  // [vocab_size]
         best:       Out<'a, u64>,  // [n_rows]
         tokens:     Out<'a, u32>,  // [n_rows]
@@ -46,6 +47,7 @@ impl Sample<'_> {
         self.params.assert_shape([SAMPLE_PARAMS]);
         self.logits.assert_holds([row + 1, vocab_size]);
         self.bias.assert_shape([vocab_size]);
+        self.scores.assert_shape([vocab_size]);
         self.counts.assert_shape([vocab_size]);
         self.best.assert_holds([row + 1]);
         self.tokens.assert_holds([1]);

@@ -12,10 +12,10 @@ const TOKEN_FINISHED: usize = 1;
 const LOGIT_MAX: usize = 2;
 const SUM: usize = 3;
 const N_TOP: usize = 4;
-const TOP: usize = 5;
+const TOP: usize = 8;
 
 /// The weight of the likeliest token.
-const CERTAIN: f64 = (1u64 << 40) as f64;
+const CERTAIN: f64 = (1u64 << 31) as f64;
 
 /// A ring of records: the token at position p is in record `p % n`.
 #[derive(Debug)]

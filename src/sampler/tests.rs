@@ -103,7 +103,7 @@ fn repetition_penalty_divides_positive_and_multiplies_negative_logits_once() {
     let expected = penalized.map(|weight| weight / penalized.iter().sum::<f64>());
     check(Sampling { repetition_penalty: 2.0, ..sampling() }, &logits, &[0, 1, 0, 0], &expected);
     let greedy = Sampling { repetition_penalty: 2.5, ..Sampling::default() };
-    assert_eq!(sample(greedy, &logits, &[], 0), 0);
+    assert_eq!(sample(greedy.clone(), &logits, &[], 0), 0);
     assert_eq!(sample(greedy, &logits, &[0], 0), 2);
 }
 

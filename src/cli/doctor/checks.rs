@@ -199,6 +199,7 @@ fn chooses(device: &Device) -> Result<()> {
         params: &device.upload(sampling.params(&limits)?.words())?,
         logits: &device.upload(&logits)?,
         bias: &device.zeroed(&[VOCAB_SIZE])?,
+        scores: &mut device.alloc(&[VOCAB_SIZE])?,
         counts: &mut device.zeroed(&[VOCAB_SIZE])?,
         best: &mut device.upload(&[best])?,
         tokens: &mut device.zeroed(&[1])?,

@@ -13,6 +13,7 @@ pub struct Machine {
     pub vocab_size: u32,
     pub params: Buffer<u32>,
     pub bias: Buffer<f32>,     // [vocab_size]
+    pub scores: Buffer<f32>,   // [vocab_size]
     pub counts: Buffer<u32>,   // [vocab_size]
     pub best: Buffer<u64>,     // [8]
     pub tokens: Buffer<u32>,   // [8]
@@ -34,6 +35,7 @@ impl Machine {
             vocab_size,
             params: device.alloc(&[SAMPLE_PARAMS as usize]).unwrap(),
             bias: device.alloc(&[n]).unwrap(), // nothing is written to it until a request has a bias
+            scores: device.alloc(&[n]).unwrap(),
             counts: device.zeroed(&[n]).unwrap(),
             best: device.zeroed(&[N_ROWS as usize]).unwrap(),
             tokens: device.zeroed(&[N_ROWS as usize]).unwrap(),
@@ -71,6 +73,7 @@ impl Machine {
             params: &self.params,
             logits,
             bias: &self.bias,
+            scores: &mut self.scores,
             counts: &mut self.counts,
             best: &mut self.best,
             tokens: &mut self.tokens,

@@ -43,14 +43,14 @@ pub fn by_likelihood(logits: &[f32]) -> Vec<u32> {
 }
 
 /// The weight of a logit, and how far off the kernel's may be: three roundings of the exponent, then 2^-22 for
-/// ex2.approx (PTX ISA #floating-point-instructions-ex2), then half a unit of 2^-40. The likeliest weighs exactly 1.
+/// ex2.approx (PTX ISA #floating-point-instructions-ex2), then half a unit of 2^-31. The likeliest weighs exactly 1.
 pub fn weigh(logit: f32, max: f32, temperature: f32) -> (f64, f64) {
     if logit == max {
         return (1.0, 0.0);
     }
     let exponent = (f64::from(logit) - f64::from(max)) / f64::from(temperature);
     let (weight, relative) = (exponent.exp(), exponent.abs() * 4.0 * 2f64.powi(-24) + 2f64.powi(-21));
-    (weight, if weight == 0.0 { 0.0 } else { weight * relative + 2f64.powi(-41) })
+    (weight, if weight == 0.0 { 0.0 } else { weight * relative + 2f64.powi(-32) })
 }
 
 impl Choice {
