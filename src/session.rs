@@ -258,7 +258,10 @@ impl Session {
         self.check(ids)?;
         let max = self.max_decode();
         if ids.len() > max {
-            return Err(Error::Prompt { expected: format!("at most {max} tokens at once"), found: ids.len().to_string() });
+            return Err(Error::Prompt {
+                expected: format!("at most {max} tokens at once"),
+                found: ids.len().to_string(),
+            });
         }
         self.model.set_tokens(ids)?;
         self.model.step(0..ids.len() as u32, Keep::Staged)?;
@@ -313,10 +316,8 @@ impl Session {
     /// # Errors
     /// Logits that are all NaN or -inf, and the driver's errors from any work since the last wait.
     pub fn greedy(&self) -> Result<u32> {
-        let none = || Error::Logits {
-            position: self.position.0.saturating_sub(1),
-            n_logits: self.config.vocab_size as usize,
-        };
+        let none =
+            || Error::Logits { position: self.position.0.saturating_sub(1), n_logits: self.config.vocab_size as usize };
         self.model.best(self.last_row)?.ok_or_else(none)
     }
 
@@ -350,11 +351,7 @@ impl Session {
 
     /// Takes a chunk through the model, step by step; `after` gets the model after each, and its number of tokens. The
     /// result is that of the last.
-    fn run_chunk(
-        &mut self,
-        ids: &[u32],
-        after: &mut dyn FnMut(&mut dyn Forward, usize) -> Result<()>,
-    ) -> Result<u32> {
+    fn run_chunk(&mut self, ids: &[u32], after: &mut dyn FnMut(&mut dyn Forward, usize) -> Result<()>) -> Result<u32> {
         self.n_staged = 0;
         self.model.set_tokens(ids)?;
         let step = self.max_decode();

@@ -20,13 +20,13 @@ mod advance;
 pub use advance::Advance;
 pub use commit::Commit;
 pub use copy::Copy;
-pub use decode_attention::{DecodeAttention, NO_WINDOW, N_PARTS};
+pub use decode_attention::{DecodeAttention, N_PARTS, NO_WINDOW};
 pub use embed::Embed;
 pub use gate_up::GateUp;
 pub use lm_head::{LmHead, best_token};
+pub use product::{MAX_TOKENS, norm_shared_bytes, squares_shape};
 pub use qkv::Qkv;
 pub use residual::Residual;
-pub use product::{MAX_TOKENS, norm_shared_bytes, squares_shape};
 pub use tile::{Tile, n_tiled, tiles_shape};
 
 /// The bytes of a tensor.
