@@ -19,10 +19,10 @@ __device__ void gate_up(
 {
     extern __shared__ uint4 shared[];
     W* h = reinterpret_cast<W*>(shared);
-    Product<W> product(weight, dim, ceil_div(hidden_dim, n_tile_rows / 2));
+    Product<W> product(weight, dim, ceil_div(hidden_dim, tile_rows / 2));
     norm(x, squares, norm_weight, h, n_tokens, dim, eps);
     product.run(h, norm_stride(dim), n_tokens, [&](uint32_t tile, uint32_t g, uint32_t token, float gate, float up) {
-        const uint32_t i = tile * (n_tile_rows / 2) + g;
+        const uint32_t i = tile * (tile_rows / 2) + g;
         if (token < n_tokens && i < hidden_dim) narrow(silu(gate) * up, act[size_t(token) * hidden_dim + i]);
     });
 }

@@ -29,26 +29,26 @@ __device__ void lm_head(
 {
     extern __shared__ uint4 shared[];
     W* h = reinterpret_cast<W*>(shared);
-    Product<W> product(weight, dim, ceil_div(vocab_size, n_tile_rows));
+    Product<W> product(weight, dim, ceil_div(vocab_size, tile_rows));
     norm(x, squares, norm_weight, h, n_tokens, dim, eps);
 
-    uint64_t own_best = 0;  // of the rows that this thread finishes, for its token
+    uint32_t own_token = 0;
+    uint64_t own_best = 0;  // of the rows that this thread finishes, always for the same token
     product.run(h, norm_stride(dim), n_tokens, [&](uint32_t tile, uint32_t g, uint32_t token, float low, float high) {
+        own_token = token;
         const auto write = [&](uint32_t row, float logit) {
             if (token >= n_tokens || row >= vocab_size) return;
             logits[size_t(token) * vocab_size + row] = logit;
             own_best = max(own_best, code(logit, row));
         };
-        write(tile * n_tile_rows + g, low);
-        write(tile * n_tile_rows + g + 8, high);
+        write(tile * tile_rows + g, low);
+        write(tile * tile_rows + g + 8, high);
     });
-    if (threadIdx.x < 64) {  // the two warps that finish
 #pragma unroll
-        for (uint32_t step = 4; step < 32; step *= 2)
-            own_best = max(own_best, uint64_t(__shfl_xor_sync(~0u, own_best, step)));  // over g
-        const uint32_t lane = threadIdx.x % 32, token = lane % 4 * 2 + threadIdx.x / 32;
-        if (lane < 4 && token < n_tokens) atomicMax(reinterpret_cast<unsigned long long*>(best + token), own_best);
-    }
+    for (uint32_t step = 4; step < 32; step *= 2)
+        own_best = max(own_best, uint64_t(__shfl_xor_sync(~0u, own_best, step)));  // over g
+    if (threadIdx.x % 32 < 4 && own_best > 0)
+        atomicMax(reinterpret_cast<unsigned long long*>(best + own_token), own_best);
 }
 
 extern "C" __global__ __launch_bounds__(256, 3) void lm_head_bf16(

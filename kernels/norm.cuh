@@ -19,7 +19,7 @@ __device__ void norm(
     uint32_t n_tokens, uint32_t dim, float eps)
 {
     __shared__ float scales[max_tokens];
-    const uint32_t warp = threadIdx.x / 32, lane = threadIdx.x % 32, n_sums = ceil_div(dim, n_tile_rows);
+    const uint32_t warp = threadIdx.x / 32, lane = threadIdx.x % 32, n_sums = ceil_div(dim, tile_rows);
     if (warp < n_tokens) {
         float sum = 0;
         for (uint32_t i = lane; i < n_sums; i += 32) sum += squares[warp * n_sums + i];
@@ -28,20 +28,31 @@ __device__ void norm(
     }
     __syncthreads();  // every token's scale is there
 
-    const uint32_t stride = norm_stride(dim), n_quads = dim / 4;
-#pragma unroll 4
-    for (uint32_t i = threadIdx.x; i < n_tokens * n_quads; i += blockDim.x) {
-        const uint32_t token = i / n_quads, column = i % n_quads * 4;
-        const float4 row = *reinterpret_cast<const float4*>(x + size_t(i) * 4);
-        const uint2 packed = *reinterpret_cast<const uint2*>(weight + column);
-        const float2 low = unpack_pair(packed.x, W()), high = unpack_pair(packed.y, W());
-        const float scale = scales[token];
-        alignas(8) W it[4];
-        narrow(row.x * (scale * low.x), it[0]);
-        narrow(row.y * (scale * low.y), it[1]);
-        narrow(row.z * (scale * high.x), it[2]);
-        narrow(row.w * (scale * high.y), it[3]);
-        *reinterpret_cast<uint2*>(h + token * stride + column) = reinterpret_cast<uint2&>(it);
+    const uint32_t stride = norm_stride(dim), n_quads = dim / 4, n_items = n_tokens * n_quads;
+    constexpr uint32_t n_batch = 4;  // items of a thread whose loads are under way together
+    for (uint32_t first = threadIdx.x; first < n_items; first += n_batch * blockDim.x) {
+        float4 rows[n_batch];
+        uint2 packed[n_batch];
+#pragma unroll
+        for (uint32_t i = 0; i < n_batch; i++) {
+            const uint32_t item = first + i * blockDim.x;
+            if (item >= n_items) break;
+            rows[i] = reinterpret_cast<const float4*>(x)[item];
+            packed[i] = reinterpret_cast<const uint2*>(weight)[item % n_quads];
+        }
+#pragma unroll
+        for (uint32_t i = 0; i < n_batch; i++) {
+            const uint32_t item = first + i * blockDim.x, token = item / n_quads, column = item % n_quads * 4;
+            if (item >= n_items) break;
+            const float2 low = unpack_pair(packed[i].x, W()), high = unpack_pair(packed[i].y, W());
+            const float scale = scales[token];
+            alignas(8) W it[4];
+            narrow(rows[i].x * (scale * low.x), it[0]);
+            narrow(rows[i].y * (scale * low.y), it[1]);
+            narrow(rows[i].z * (scale * high.x), it[2]);
+            narrow(rows[i].w * (scale * high.y), it[3]);
+            *reinterpret_cast<uint2*>(h + token * stride + column) = reinterpret_cast<uint2&>(it);
+        }
     }
     __syncthreads();  // h is whole
 }

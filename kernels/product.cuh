@@ -11,19 +11,21 @@
 // The k of an mma may be any 16 columns, if A and B agree: the first of two takes elements 0..3 of
 // each lane's eight, the second 4..7. (PTX ISA, #warp-level-matrix-fragment-mma-16816-float.)
 //
-// The columns are cut into `n_segments` segments, one for each warp, whose sums are added in order. So the
-// bits of an output depend on n_in alone: not on the grid, nor on how many tokens ride along.
+// The columns are cut into segments of whole groups, one for each warp, whose sums are added in order; a
+// short row has few segments, and then the warps of a block share several row tiles. So the bits of an
+// output depend on n_in alone: not on the grid, nor on how many tokens ride along.
 //
-//   columns   |  segment 0  |  segment 1  | ...        a row tile:  16 rows
-//   warp             0             1        ...
+//   columns       |  segment 0  |  segment 1  | ...
+//   row tile 0       warp 0        warp 1
+//   row tile 1       warp n        warp n + 1     n segments
 #pragma once
-#include "common.cuh"
+#include "tiles.cuh"
 
-constexpr uint32_t max_tokens = 8;     // the N of mma
-constexpr uint32_t n_tile_rows = 16;   // the M of mma
-constexpr uint32_t n_group_dims = 32;  // columns of a tile
-constexpr uint32_t n_segments = 8;     // warps of a block
-constexpr uint32_t n_flight_groups = 4;  // groups whose loads a warp has in flight: 4 KiB
+constexpr uint32_t max_tokens = 8;         // the N of mma
+constexpr uint32_t n_block_warps = 8;      // of every kernel that multiplies
+constexpr uint32_t n_group_columns = 32;   // of a tile
+constexpr uint32_t n_tile_elements = 512;  // 16 rows of them
+constexpr uint32_t n_flight_groups = 4;    // groups whose loads a warp has in flight: 4 KiB
 
 // sums [16 rows, 8 tokens] += a [16 rows, 16 columns] * b [16 columns, 8 tokens]
 __device__ inline void
@@ -42,96 +44,130 @@ multiply_add(float (&sums)[4], uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a
         : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
 }
 
-// The 16 bytes at `from` if `is_there`, else what `to` was. One predicated load and no branch, so that
-// ptxas can put several of them together; volatile, so that it starts where it is written.
-template <typename T> __device__ inline void load_weights(uint4& to, const T* from, bool is_there)
+// A lane's part of the tile that is `i` tiles behind `from`. Weights are read once, so they stay out of L1;
+// volatile, so that the load starts where it is written.
+template <uint32_t i, typename T> __device__ inline void load_weights(uint4 (&to)[2], const T* from)
 {
-    asm volatile("{ .reg .pred p; setp.ne.u32 p, %5, 0;"
-                 " @p ld.global.nc.L1::no_allocate.L2::256B.v4.u32 {%0, %1, %2, %3}, [%4]; }"
-                 : "+r"(to.x), "+r"(to.y), "+r"(to.z), "+r"(to.w)
-                 : "l"(from), "r"(uint32_t(is_there)));
+    asm volatile("ld.global.nc.L1::no_allocate.L2::256B.v4.u32 {%0, %1, %2, %3}, [%4 + %5];"
+                 : "=r"(to[0].x), "=r"(to[0].y), "=r"(to[0].z), "=r"(to[0].w)
+                 : "l"(from), "n"(i * 1024));
+    asm volatile("ld.global.nc.L1::no_allocate.L2::256B.v4.u32 {%0, %1, %2, %3}, [%4 + %5];"
+                 : "=r"(to[1].x), "=r"(to[1].y), "=r"(to[1].z), "=r"(to[1].w)
+                 : "l"(from), "n"(i * 1024 + 512));
 }
 
-// The row tiles blockIdx.x, blockIdx.x + gridDim.x, ... of a product. A block has n_segments warps.
+// Warps that share a row, at least two: a power of two, so that they divide a block.
+__device__ inline uint32_t segments_of(uint32_t n_in) { return n_in >= 2048 ? 8 : n_in >= 1024 ? 4 : 2; }
+
+// Row tiles that a block takes at once, see src/kernels/product.rs.
+__device__ inline uint32_t block_tiles(uint32_t n_in) { return n_block_warps / segments_of(n_in); }
+
+// A block's row tiles of a product: block_tiles at a time, each block's in turn.
 template <typename W> class Product {
-    const W* pieces;  // this lane's part of the first tile
-    uint32_t n_in, n_groups, n_tiles;
+    uint32_t n_in, n_tiles, n_segments;
+    uint32_t n_groups;                // columns of tiles
     uint32_t first_group, end_group;  // this warp's segment
+    const W* pieces;                  // this lane's part of the first tile of its segment
     uint4 flight[n_flight_groups][2];
 
-    // Starts to load the groups from `group` on of a tile, as far as they are this warp's.
+    // Starts to load groups of a row tile, as far as they are this warp's.
     __device__ void fetch(uint32_t tile, uint32_t group)
     {
-        const W* from = pieces + (size_t(tile) * n_groups + group) * (n_tile_rows * n_group_dims);
+        if (tile >= n_tiles) return;
+        const W* from = pieces + (size_t(tile) * n_groups + group) * n_tile_elements;
+        if (group + n_flight_groups <= end_group) {  // all of them at once
+            load_weights<0>(flight[0], from);
+            load_weights<1>(flight[1], from);
+            load_weights<2>(flight[2], from);
+            load_weights<3>(flight[3], from);
+        } else {
+            if (group < end_group) load_weights<0>(flight[0], from);
+            if (group + 1 < end_group) load_weights<1>(flight[1], from);
+            if (group + 2 < end_group) load_weights<2>(flight[2], from);
+        }
+    }
+
+    __device__ void multiply(float (&sums)[4], uint32_t i, uint4 b) const
+    {
+        const uint4(&a)[2] = flight[i];
+        multiply_add(sums, a[0].x, a[1].x, a[0].y, a[1].y, b.x, b.y, W());
+        multiply_add(sums, a[0].z, a[1].z, a[0].w, a[1].w, b.z, b.w, W());
+    }
+
+    // Multiplies what was fetched. `x` is at this lane's columns of group 0, of which `n_columns` are left in the row.
+    __device__ void multiply_fetched(float (&sums)[4], uint32_t group, const W* x, uint32_t n_columns) const
+    {
+        x += group * n_group_columns;
+        if (group + n_flight_groups <= end_group && (group + n_flight_groups) * n_group_columns <= n_in) {
+            uint4 b[n_flight_groups];  // all on their way before the first is needed
 #pragma unroll
-        for (uint32_t i = 0; i < n_flight_groups; i++) {
-            const bool is_there = tile < n_tiles && group + i < end_group;
+            for (uint32_t i = 0; i < n_flight_groups; i++) b[i] = load_packed(x + i * n_group_columns);
 #pragma unroll
-            for (uint32_t half = 0; half < 2; half++)
-                load_weights(flight[i][half], from + i * 512 + half * 256, is_there);
+            for (uint32_t i = 0; i < n_flight_groups; i++) multiply(sums, i, b[i]);
+        } else {
+#pragma unroll
+            for (uint32_t i = 0; i < n_flight_groups; i++) {
+                if (group + i >= end_group) break;
+                uint4 b = make_uint4(0, 0, 0, 0);
+                if ((group + i) * n_group_columns < n_columns) b = load_packed(x + i * n_group_columns);
+                multiply(sums, i, b);
+            }
         }
     }
 
 public:
     // Starts to load the first weights, so that they are under way while x is being prepared.
-    __device__ Product(const W* weight, uint32_t n_in, uint32_t n_tiles) : n_in(n_in), n_tiles(n_tiles)
+    __device__ Product(const W* weight, uint32_t n_in, uint32_t n_tiles)
+        : n_in(n_in), n_tiles(n_tiles), n_segments(segments_of(n_in)), n_groups(n_column_groups(n_in)), flight{}
     {
-        const uint32_t warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-        n_groups = ceil_div(n_in, n_group_dims);
+        const uint32_t warp = threadIdx.x / 32, segment = warp % n_segments;
         const uint32_t n_segment_groups = ceil_div(n_groups, n_segments);
-        first_group = warp * n_segment_groups;
+        first_group = segment * n_segment_groups;
         end_group = min(first_group + n_segment_groups, n_groups);
-        pieces = weight + lane * 8;
-#pragma unroll
-        for (uint32_t i = 0; i < n_flight_groups; i++) flight[i][0] = flight[i][1] = make_uint4(0, 0, 0, 0);
-        fetch(blockIdx.x, first_group);
+        pieces = weight + threadIdx.x % 32 * piece_columns;
+        fetch(blockIdx.x * block_tiles(n_in) + warp / n_segments, first_group);
     }
 
-    // `finish(tile, g, token, low, high)` gets the sums of rows g and g + 8 of each tile for a token that may be
-    // past the last; the threads of warps 0 and 1 call it together, always with the same g and token.
+    // `finish(tile, g, token, low, high)` gets the sums of rows g and g + 8 of each tile for a token, which may be
+    // one past the last. Whole warps call it, and a thread has the same g and token in every call.
     // x [n_tokens, x_stride] is in shared or global memory.
     template <typename Finish>
     __device__ void run(const W* x, uint32_t x_stride, uint32_t n_tokens, Finish finish)
     {
-        __shared__ float partials[2][n_segments][4][32];  // of the tile at hand and the one before
-        const uint32_t warp = threadIdx.x / 32, lane = threadIdx.x % 32, dim = lane % 4 * 8;
-        const bool is_token = lane / 4 < n_tokens;
-        x += lane / 4 * x_stride + dim;
+        __shared__ float partials[2][n_block_warps][4][32];  // of the tiles at hand and of those before
+        const uint32_t warp = threadIdx.x / 32, lane = threadIdx.x % 32, column = lane % 4 * piece_columns;
+        x += min(lane / 4, n_tokens - 1) * x_stride + column;  // past the last token it is the last again, unused
+        const uint32_t n_columns = n_in > column ? n_in - column : 0;
+        const uint32_t n_block_tiles = block_tiles(n_in), n_grid_tiles = gridDim.x * n_block_tiles;
 
         uint32_t buffer = 0;
-        for (uint32_t tile = blockIdx.x; tile < n_tiles; tile += gridDim.x, buffer ^= 1) {
+        for (uint32_t first = blockIdx.x * n_block_tiles; first < n_tiles; first += n_grid_tiles, buffer ^= 1) {
+            const uint32_t tile = first + warp / n_segments;
             float sums[4] = {};
-            for (uint32_t group = first_group; group < end_group; group += n_flight_groups) {
-                uint4 b[n_flight_groups];  // of x: under way while the weights are
-#pragma unroll
-                for (uint32_t i = 0; i < n_flight_groups; i++) {
-                    const uint32_t column = (group + i) * n_group_dims;
-                    b[i] = make_uint4(0, 0, 0, 0);
-                    if (is_token && group + i < end_group && column + dim < n_in) b[i] = load_packed(x + column);
+            if (tile < n_tiles) {
+                for (uint32_t group = first_group; group < end_group; group += n_flight_groups) {
+                    multiply_fetched(sums, group, x, n_columns);
+                    const bool is_last = group + n_flight_groups >= end_group;
+                    fetch(is_last ? tile + n_grid_tiles : tile, is_last ? first_group : group + n_flight_groups);
                 }
-#pragma unroll
-                for (uint32_t i = 0; i < n_flight_groups; i++) {
-                    if (group + i >= end_group) break;
-                    const uint4(&a)[2] = flight[i];
-                    multiply_add(sums, a[0].x, a[1].x, a[0].y, a[1].y, b[i].x, b[i].y, W());
-                    multiply_add(sums, a[0].z, a[1].z, a[0].w, a[1].w, b[i].z, b[i].w, W());
-                }
-                const bool is_last = group + n_flight_groups >= end_group;
-                fetch(is_last ? tile + gridDim.x : tile, is_last ? first_group : group + n_flight_groups);
             }
-
 #pragma unroll
             for (uint32_t i = 0; i < 4; i++) partials[buffer][warp][i][lane] = sums[i];
-            __syncthreads();  // every segment's sums are there; and those of the tile before were read
-            if (warp < 2) {
-                // Sums 0 and 1 of lane 4 g + c are row g of tokens 2c and 2c + 1; sums 2 and 3 are row g + 8.
-                float low = partials[buffer][0][warp][lane], high = partials[buffer][0][warp + 2][lane];
+            __syncthreads();  // every segment's sums are there; and those of the tiles before were read
+
+            // Two warps finish a tile. Sums 0 and 1 of lane 4 g + c are row g of tokens 2c and 2c + 1; sums 2 and 3 are
+            // row g + 8.
+            const uint32_t done = first + warp / 2, odd = warp % 2;
+            if (warp / 2 < n_block_tiles && done < n_tiles) {
+                const auto& of_tile = partials[buffer] + warp / 2 * n_segments;
+                float low = of_tile[0][odd][lane], high = of_tile[0][odd + 2][lane];
 #pragma unroll
-                for (uint32_t i = 1; i < n_segments; i++) {
-                    low += partials[buffer][i][warp][lane];
-                    high += partials[buffer][i][warp + 2][lane];
+                for (uint32_t i = 1; i < n_block_warps; i++) {
+                    if (i >= n_segments) break;
+                    low += of_tile[i][odd][lane];
+                    high += of_tile[i][odd + 2][lane];
                 }
-                finish(tile, lane / 4, lane % 4 * 2 + warp, low, high);
+                finish(done, lane / 4, lane % 4 * 2 + odd, low, high);
             }
         }
     }

@@ -37,10 +37,10 @@ __device__ void qkv(
     extern __shared__ uint4 shared[];
     W* h = reinterpret_cast<W*>(shared);
     const uint32_t n_pairs = head_dim / 2, n_turned = n_heads + n_kv_heads, n_all = n_turned + n_kv_heads;
-    Product<W> product(weight, dim, ceil_div(n_all * n_pairs, n_tile_rows / 2));
+    Product<W> product(weight, dim, ceil_div(n_all * n_pairs, tile_rows / 2));
     norm(x, squares, norm_weight, h, n_tokens, dim, eps);
     product.run(h, norm_stride(dim), n_tokens, [&](uint32_t tile, uint32_t g, uint32_t token, float low, float high) {
-        const uint32_t head = (tile * (n_tile_rows / 2) + g) / n_pairs, pair = (tile * (n_tile_rows / 2) + g) % n_pairs;
+        const uint32_t head = (tile * (tile_rows / 2) + g) / n_pairs, pair = (tile * (tile_rows / 2) + g) % n_pairs;
         if (token >= n_tokens || head >= n_all) return;
         bf16* to = v.of(token) + (head - n_turned) * head_dim;
         if (head < n_turned) {

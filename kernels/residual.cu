@@ -12,7 +12,7 @@ template <typename W>
 __device__ void
 residual(const W* weight, const W* h, float* x, float* squares, uint32_t n_tokens, uint32_t n_in, uint32_t n_out)
 {
-    const uint32_t n_tiles = ceil_div(n_out, n_tile_rows);
+    const uint32_t n_tiles = ceil_div(n_out, tile_rows);
     Product<W> product(weight, n_in, n_tiles);
     product.run(h, n_in, n_tokens, [&](uint32_t tile, uint32_t g, uint32_t token, float low, float high) {
         float square = 0;
@@ -22,8 +22,8 @@ residual(const W* weight, const W* h, float* x, float* squares, uint32_t n_token
             to += sum;
             square = fmaf(to, to, square);
         };
-        add(tile * n_tile_rows + g, low);
-        add(tile * n_tile_rows + g + 8, high);
+        add(tile * tile_rows + g, low);
+        add(tile * tile_rows + g + 8, high);
 #pragma unroll
         for (uint32_t step = 4; step < 32; step *= 2) square += __shfl_xor_sync(~0u, square, step);  // over g
         if (g == 0 && token < n_tokens) squares[token * n_tiles + tile] = square;

@@ -22,7 +22,7 @@ kernel! {
 impl<W: Half> GateUp<'_, W> {
     /// As many blocks as run at once.
     pub fn launch(&self, device: &Device) -> Result<()> {
-        self.launch_grid(device, product_grid(device, self.weight_shape()[0]))
+        self.launch_grid(device, product_grid(device, self.weight_shape()[0], self.dim))
     }
 
     /// On any grid.

@@ -28,7 +28,7 @@ pub fn best_token(code: u64) -> Option<u32> {
 impl<W: Half> LmHead<'_, W> {
     /// As many blocks as run at once.
     pub fn launch(&self, device: &Device) -> Result<()> {
-        self.launch_grid(device, product_grid(device, self.weight_shape()[0]))
+        self.launch_grid(device, product_grid(device, self.weight_shape()[0], self.dim))
     }
 
     /// On any grid.

@@ -18,9 +18,15 @@ pub fn squares_shape(n_rows: u32, dim: u32) -> [u32; 2] {
     [n_rows, dim.div_ceil(TILE_ROWS)]
 }
 
-/// A block takes tiles in turn, and no more blocks start than run at once: what a block prepares serves all its tiles.
-pub(super) fn product_grid(device: &Device, n_tiles: u32) -> Grid {
-    Grid::x(n_tiles.min(BLOCKS_PER_MULTIPROCESSOR * device.n_multiprocessors()))
+/// A block takes row tiles in turn, and no more blocks start than run at once: what a block prepares serves all its
+/// tiles. Blocks have eight warps, of which short rows need only some for a tile.
+pub(super) fn product_grid(device: &Device, n_tiles: u32, n_in: u32) -> Grid {
+    let block_tiles = match n_in {
+        2048.. => 1,
+        1024.. => 2,
+        _ => 4,
+    };
+    Grid::x(n_tiles.div_ceil(block_tiles).min(BLOCKS_PER_MULTIPROCESSOR * device.n_multiprocessors()))
 }
 
 /// Dynamic shared memory of a kernel that norms its tokens: kernels/norm.cuh, norm_stride.

@@ -20,7 +20,7 @@ kernel! {
 impl<W: Half> Residual<'_, W> {
     /// As many blocks as run at once.
     pub fn launch(&self, device: &Device) -> Result<()> {
-        self.launch_grid(device, product_grid(device, tiles_shape([self.n_out, self.n_in])[0]))
+        self.launch_grid(device, product_grid(device, tiles_shape([self.n_out, self.n_in])[0], self.n_in))
     }
 
     /// On any grid.

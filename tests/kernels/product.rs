@@ -6,15 +6,16 @@ use crate::common::tiles::tiles_of;
 use crate::common::*;
 use gale::device::Buffer;
 
-/// Inputs that fill segments and groups of columns, and inputs that don't.
-pub const DIMS: [u32; 10] = [8, 24, 32, 72, 256, 264, 344, 576, 1024, 1536];
+/// Inputs of two, four and eight segments, which fill segments and groups of columns and which don't.
+pub const DIMS: [u32; 12] = [8, 24, 32, 72, 256, 264, 344, 576, 1024, 1544, 2048, 2264];
 
 pub const EPS: f32 = 1e-5;
 
-/// Roundings on the way of a product to the sum: its segment's columns, then the eight segments. PTX promises sums of
+/// Roundings on the way of a product to the sum: its segment's columns, then the segments, two to eight. PTX promises sums of
 /// at least single precision within mma, not how they round, and truncation loses up to twice as much.
 pub fn n_roundings(n_in: u32) -> u32 {
-    2 * n_in.div_ceil(32).div_ceil(8) * 32 + 8
+    let n_segments = [2, 4, 8][usize::from(n_in >= 1024) + usize::from(n_in >= 2048)];
+    2 * n_in.div_ceil(32).div_ceil(n_segments) * 32 + n_segments
 }
 
 /// The same, behind a norm: its result is rounded to W, after a few roundings in f32.
