@@ -10,7 +10,10 @@
 //!                 act = silu(W_gate norm(x)) * W_up norm(x)       GateUp
 //!                 x += W_down act                                 Residual
 //!   logits = W_head norm(x)                                       LmHead
+//!   tokens[0] = choice(logits), position += 1                     Sample
 //! ```
+//!
+//! The chosen token, and the position, stay on the device: the next step begins with them.
 //!
 //! Decoding is a step of one token, whose key and value replace in the ring the one that just left the window. The
 //! tokens of a longer step are staged: in a ring of exactly `window` slots, a row written first would replace a key
@@ -22,11 +25,13 @@ use crate::{
     device::{Buffer, Device, Element, Result},
     kernel::Half,
     kernels::{
-        Advance, Commit, DecodeAttention, Embed, GateUp, LmHead, MAX_TOKENS, NO_WINDOW, Qkv, Residual, best_token,
-        squares_shape,
+        Advance, Commit, DecodeAttention, Embed, GateUp, LmHead, MAX_TOKENS, NO_WINDOW, Qkv, Residual, Sample,
+        best_token, squares_shape,
     },
     plan::{Plan, PlannedBuffer},
+    ring::Position,
     rope,
+    sampler::{Params, Record, Records},
 };
 use half::bf16;
 use std::{collections::BTreeMap, ops::Range};
@@ -58,13 +63,25 @@ struct Scratch<W> {
     squares: Buffer<f32>,        // [MAX_TOKENS, ceil(dim / 16)]
     q: Buffer<bf16>,             // [MAX_TOKENS, n_heads, head_dim]
     attended: Buffer<W>,         // [MAX_TOKENS, n_heads, head_dim]
-    partials: Buffer<f32>,       // [MAX_TOKENS, n_heads, N_ITEMS, head_dim]
-    softmaxes: Buffer<[f32; 2]>, // [N_ITEMS, MAX_TOKENS, n_heads]
+    partials: Buffer<f32>,       // [MAX_TOKENS, n_heads, N_PARTS, head_dim]
+    softmaxes: Buffer<[f32; 2]>, // [N_PARTS, MAX_TOKENS, n_heads]
     tickets: Buffer<u32>,        // [n_heads + n_kv_heads], zeros at rest
     act: Buffer<W>,              // [MAX_TOKENS, hidden_dim]
     logits: Buffer<f32>,         // [MAX_TOKENS, vocab_size]
     best: Buffer<u64>,           // [MAX_TOKENS]
 }
+
+/// How the next token is chosen, see [`crate::sampler`].
+struct Choice {
+    params: Buffer<u32>, // [SAMPLE_PARAMS]
+    bias: Buffer<f32>,   // [vocab_size]
+    counts: Buffer<u32>, // [vocab_size]
+    stop: Buffer<u32>,   // [1]
+    records: Records,    // the host's
+}
+
+/// Tokens that the host may be late, and one more: while it reads a token, the next is on its way.
+const N_RECORDS: u32 = 4;
 
 /// A model on the device, for one sequence.
 pub struct Model<W> {
@@ -77,6 +94,7 @@ pub struct Model<W> {
     lm_head: Option<Buffer<W>>, // [vocab_size, dim]; the embedding when absent
     cache: Cache,
     scratch: Scratch<W>,
+    choice: Choice,
 }
 
 /// Where a step leaves its keys and values.
@@ -94,12 +112,20 @@ pub trait Forward {
     fn set_tokens(&mut self, tokens: &[u32]) -> Result<()>;
     /// Takes these of the tokens, at most MAX_TOKENS, through all layers.
     fn step(&mut self, tokens: Range<u32>, keep: Keep) -> Result<()>;
-    /// Puts the step's first `n_tokens` tokens into the ring, and moves the position past them.
-    fn commit(&mut self, n_tokens: u32) -> Result<()>;
-    /// Moves the position past the one token of a step that is in the ring.
-    fn advance(&mut self) -> Result<()>;
-    /// The logits of these rows of the last step, and the best token of each.
+    /// Puts the step's first `n_tokens` tokens into the ring, and moves the position by `n_positions`.
+    fn commit(&mut self, n_tokens: u32, n_positions: u32) -> Result<()>;
+    /// The logits of these rows of the last step. What is known to be the best of each is raised, so somebody must have
+    /// forgotten it: [`Forward::sample`], or [`Forward::forget_best`].
     fn head(&mut self, rows: Range<u32>) -> Result<()>;
+    /// Forgets the best tokens.
+    fn forget_best(&mut self) -> Result<()>;
+    /// Chooses the token after row 0 of the logits and moves the position to it.
+    fn sample(&mut self) -> Result<()>;
+    /// Sets how tokens are chosen from here on: `counts` [vocab_size] and, if it matters, `bias` [vocab_size]. Waits, and
+    /// forgets all records.
+    fn set_choice(&mut self, params: &Params, bias: Option<&[f32]>, counts: &[u32]) -> Result<()>;
+    /// What was chosen for a position, once it is known.
+    fn record(&self, position: Position) -> Option<Record>;
     /// Sets the position of the next token. Waits.
     fn set_position(&mut self, position: u64) -> Result<()>;
     /// What [`Forward::head`] made: [MAX_TOKENS, vocab_size].
@@ -151,6 +177,13 @@ impl<W: Half> Model<W> {
             logits: zeroed(device, plan, "logits")?,
             best: zeroed(device, plan, "best")?,
         };
+        let choice = Choice {
+            params: zeroed(device, plan, "params")?,
+            bias: zeroed(device, plan, "bias")?,
+            counts: zeroed(device, plan, "counts")?,
+            stop: zeroed(device, plan, "stop")?,
+            records: Records::new(device, N_RECORDS)?,
+        };
         scratch.rope_turns.copy_from(&rope::turns_per_position(config.head_dim, config.rope_theta))?;
         Ok(Model {
             device: device.clone(),
@@ -161,6 +194,7 @@ impl<W: Half> Model<W> {
             lm_head: if config.tie_embeddings { None } else { Some(weight("lm_head")) },
             cache,
             scratch,
+            choice,
             config,
         })
     }
@@ -247,7 +281,7 @@ impl<W: Half> Forward for Model<W> {
         Ok(())
     }
 
-    fn commit(&mut self, n_tokens: u32) -> Result<()> {
+    fn commit(&mut self, n_tokens: u32, n_positions: u32) -> Result<()> {
         let Self { device, config, n_slots, cache: c, scratch: s, .. } = self;
         let Config { n_layers, n_kv_heads, head_dim, .. } = *config;
         Commit {
@@ -263,11 +297,10 @@ impl<W: Half> Forward for Model<W> {
             n_slots: *n_slots,
         }
         .launch(device)?;
-        Advance { position: &mut s.position, n_tokens }.launch(device)
-    }
-
-    fn advance(&mut self) -> Result<()> {
-        Advance { position: &mut self.scratch.position, n_tokens: 1 }.launch(&self.device)
+        match n_positions {
+            0 => Ok(()),
+            _ => Advance { position: &mut s.position, n_tokens: n_positions }.launch(device),
+        }
     }
 
     fn head(&mut self, rows: Range<u32>) -> Result<()> {
@@ -276,7 +309,6 @@ impl<W: Half> Forward for Model<W> {
         let n_tokens = rows.len() as u32;
         let rows = rows.start as usize..rows.end as usize;
         let [_, n_sums] = squares_shape(MAX_TOKENS, dim);
-        s.best.fill_zero()?;
         LmHead {
             weight: lm_head.as_ref().unwrap_or(embedding),
             x: &s.x.rows(rows.clone(), dim as usize),
@@ -290,6 +322,44 @@ impl<W: Half> Forward for Model<W> {
             eps,
         }
         .launch(device)
+    }
+
+    fn forget_best(&mut self) -> Result<()> {
+        self.scratch.best.fill_zero()
+    }
+
+    fn sample(&mut self) -> Result<()> {
+        let Self { device, config, scratch: s, choice: c, .. } = self;
+        Sample {
+            params: &c.params,
+            logits: &s.logits,
+            bias: &c.bias,
+            counts: &mut c.counts,
+            best: &mut s.best,
+            tokens: &mut s.tokens,
+            position: &mut s.position,
+            stop: &mut c.stop,
+            n_records: c.records.n(),
+            records: c.records.buffer_mut(),
+            row: 0,
+            vocab_size: config.vocab_size,
+        }
+        .launch(device)
+    }
+
+    fn set_choice(&mut self, params: &Params, bias: Option<&[f32]>, counts: &[u32]) -> Result<()> {
+        let Self { device, choice: c, .. } = self;
+        c.params.copy_from(params.words())?;
+        bias.map_or(Ok(()), |bias| c.bias.copy_from(bias))?;
+        c.counts.copy_from(counts)?;
+        c.stop.fill_zero()?;
+        device.synchronize()?;
+        c.records.clear();
+        Ok(())
+    }
+
+    fn record(&self, position: Position) -> Option<Record> {
+        self.choice.records.poll(position)
     }
 
     fn logits(&self) -> &Buffer<f32> {

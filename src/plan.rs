@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::config::{Config, WeightType};
-use crate::kernels::{MAX_TOKENS, N_PARTS, n_tiled, squares_shape};
+use crate::kernels::{MAX_TOKENS, N_PARTS, SAMPLE_PARAMS, n_tiled, squares_shape};
 use crate::weights::names;
 
 /// What the user can choose, and memory depends on.
@@ -140,6 +140,10 @@ impl Plan {
         add("act", weight, &[MAX_TOKENS, hidden_dim]);
         add("logits", F32, &[MAX_TOKENS, vocab_size]);
         add("best", U64, &[MAX_TOKENS]); // code of each row's best token
+        add("params", U32, &[SAMPLE_PARAMS]); // how the next token is chosen
+        add("bias", F32, &[vocab_size]);
+        add("counts", U32, &[vocab_size]); // how often each token occurred
+        add("stop", U32, &[1]);
     }
 
     /// The buffers of a group by their name without the layer, in the order of first appearance.

@@ -10,10 +10,15 @@ use crate::{
     model::{Forward, Keep, Model},
     plan::{Plan, Sizes},
     ring::{Position, Ring},
+    sampler::{Limits, Record, Sampling, prompt_counts},
     weights::Weights,
 };
 use half::{bf16, f16};
-use std::{ops::ControlFlow, time::Instant};
+use std::{
+    ops::ControlFlow,
+    thread,
+    time::{Duration, Instant},
+};
 
 /// Tokens of a prompt between two reports of progress, unless the window or the context is smaller. They go through the
 /// model MAX_TOKENS at a time; any number gives the same bits.
@@ -21,6 +26,11 @@ const DEFAULT_CHUNK: u32 = 64;
 /// What the attention kernel counts in 32 bits, see its launcher: slots, and elements of a layer's keys.
 const MAX_SLOTS: u32 = (1 << 30) - 1;
 const MAX_RING_ELEMENTS: u64 = 1 << 32;
+
+/// No position is the last.
+const ENDLESS: Position = Position(u64::MAX);
+/// Between two looks for a token. The device has the next step to do meanwhile, which takes longer.
+const POLL_INTERVAL: Duration = Duration::from_micros(20);
 
 /// What the user can choose.
 #[derive(Clone, Copy, Debug)]
@@ -73,6 +83,9 @@ impl Options {
 }
 
 /// A model with one sequence.
+///
+/// Tokens are chosen on the device, which goes on with them at once: [`Session::next`] gives a token when the step that
+/// takes it is already under way.
 pub struct Session {
     device: Device,
     config: Config,
@@ -80,8 +93,14 @@ pub struct Session {
     ring: Ring,
     sizes: Sizes,
     model: Box<dyn Forward>,
-    /// Of the next token.
+    /// Of the next token that the model takes.
     position: Position,
+    /// Whether the device has chosen that token, or will have when it is done.
+    has_choice: bool,
+    /// Of the next token that the host reads: `position`, or one after it if that one is read and not taken.
+    unread: Position,
+    /// There is no token at this position, whatever the device chooses.
+    end: Position,
     /// The decode step, unless it is to run launch by launch.
     step: Option<Graph>,
     /// Row of the logits buffer that belongs to the last token.
@@ -144,6 +163,9 @@ impl Session {
             sizes,
             model,
             position: Position(0),
+            has_choice: false,
+            unread: Position(0),
+            end: ENDLESS,
             step: None,
             last_row: 0,
             n_staged: 0,
@@ -157,6 +179,7 @@ impl Session {
     /// the ring lies at the position where the sequence begins.
     fn warm_up(&mut self, use_graph: bool) -> Result<()> {
         let started = Instant::now();
+        self.begin(&Sampling::default(), &Limits::endless(), &[])?;
         self.model.set_tokens(&[0])?;
         decode_step(&mut *self.model)?;
         if use_graph {
@@ -198,8 +221,30 @@ impl Session {
     /// The driver's.
     pub fn reset(&mut self) -> Result<()> {
         self.position = Position(0);
+        self.settle()
+    }
+
+    /// Says how tokens are chosen from here on; greedily and without end, unless this was called. The penalties count the
+    /// tokens of `prompt`.
+    ///
+    /// # Errors
+    /// Options out of their range, and the driver's.
+    pub fn begin(&mut self, sampling: &Sampling, limits: &Limits, prompt: &[u32]) -> Result<()> {
+        let vocab_size = self.config.vocab_size;
+        let params = sampling.params(limits)?;
+        let bias = sampling.bias_row(vocab_size)?;
+        self.model.set_choice(&params, bias.as_deref(), &prompt_counts(prompt, vocab_size))?;
+        self.end = limits.end;
+        Ok(())
+    }
+
+    /// Has the device do nothing but what it was asked for, and stand where the host does.
+    fn settle(&mut self) -> Result<()> {
+        self.model.set_position(self.position.0)?;
+        self.model.forget_best()?;
+        self.has_choice = false;
         self.n_staged = 0;
-        Ok(self.model.set_position(0)?)
+        Ok(())
     }
 
     /// Takes a prompt, or more of the sequence, in chunks; then [`Session::logits`] are those of its last token.
@@ -209,20 +254,30 @@ impl Session {
     /// No ids, an id outside the vocabulary, more than a model without a window has slots for; nothing was run then.
     pub fn prefill(&mut self, ids: &[u32], progress: &mut dyn FnMut(usize) -> ControlFlow<()>) -> Result<()> {
         self.check(ids)?;
+        self.settle()?;
         let mut n_done = 0;
         for chunk in ids.chunks(self.sizes.max_chunk as usize) {
-            let last_step = self.run_chunk(chunk, &mut |_, _| Ok(()))?;
+            let n_left = ids.len() - n_done;
+            self.run_chunk(chunk, &mut |model, n_tokens, n_chunk_left| {
+                let is_last = n_chunk_left == 0 && chunk.len() == n_left;
+                // The last position is left to the choice of the next token.
+                model.commit(n_tokens, n_tokens - u32::from(is_last))?;
+                if is_last {
+                    model.head(n_tokens - 1..n_tokens)?;
+                    model.sample()?;
+                }
+                Ok(())
+            })?;
             n_done += chunk.len();
-            if n_done == ids.len() {
-                self.model.head(last_step - 1..last_step)?;
-                self.last_row = 0;
-            }
             // Launches return at once: wait, so that progress means done.
             self.device.synchronize()?;
             if progress(n_done).is_break() {
                 break;
             }
         }
+        self.has_choice = n_done == ids.len();
+        self.unread = self.position;
+        self.last_row = 0;
         Ok(())
     }
 
@@ -232,15 +287,56 @@ impl Session {
     /// An id outside the vocabulary, or a context that is full.
     pub fn decode(&mut self, id: u32) -> Result<()> {
         self.check(&[id])?;
+        if !self.has_choice {
+            self.settle()?;
+        }
         self.model.set_tokens(&[id])?;
+        self.launch_step()?;
+        self.unread = self.position;
+        Ok(())
+    }
+
+    /// The token that the device has chosen after the last one. The step that takes it is under way when this returns,
+    /// unless [`Session::begin`] was told that it ends there.
+    ///
+    /// # Errors
+    /// A context that is full, and the driver's, from any work since the last wait.
+    pub fn next(&mut self) -> Result<Record> {
+        assert!(self.has_choice, "a token is chosen after those of a prompt, or after decoding one");
+        let position = self.unread;
+        if position > self.position {
+            return Err(Error::Context { max: position.0, needed: position.0 + 1 });
+        }
+        self.unread.0 += 1;
+        if self.unread < self.end && self.ring.max_positions().is_none_or(|max| position.0 < max) {
+            self.launch_step()?;
+        }
+        self.wait_for(position)
+    }
+
+    /// Takes the token that is chosen, and chooses another.
+    fn launch_step(&mut self) -> Result<()> {
         match &self.step {
             Some(step) => step.launch()?,
             None => decode_step(&mut *self.model)?,
         }
         self.position.0 += 1;
+        self.has_choice = true;
         self.last_row = 0;
         self.n_staged = 0;
         Ok(())
+    }
+
+    /// The record of a position's token, which is on its way.
+    fn wait_for(&self, position: Position) -> Result<Record> {
+        loop {
+            let is_done = self.device.is_done()?; // asked first: what is done has left its record
+            if let Some(record) = self.model.record(position) {
+                return Ok(record);
+            }
+            assert!(!is_done, "the device is done, and has left no record of position {}", position.0);
+            thread::sleep(POLL_INTERVAL);
+        }
     }
 
     /// The most tokens that [`Session::decode_many`] takes at once.
@@ -256,12 +352,10 @@ impl Session {
     /// No ids or more than [`Session::max_decode`], an id outside the vocabulary, a context that is too short.
     pub fn decode_many(&mut self, ids: &[u32]) -> Result<()> {
         self.check(ids)?;
+        self.settle()?;
         let max = self.max_decode();
         if ids.len() > max {
-            return Err(Error::Prompt {
-                expected: format!("at most {max} tokens at once"),
-                found: ids.len().to_string(),
-            });
+            return Err(Error::Prompt { expected: format!("at most {max} tokens at once"), found: ids.len().to_string() });
         }
         self.model.set_tokens(ids)?;
         self.model.step(0..ids.len() as u32, Keep::Staged)?;
@@ -279,12 +373,12 @@ impl Session {
     pub fn commit(&mut self, n_accepted: usize) -> Result<()> {
         assert!(n_accepted <= self.n_staged, "{n_accepted} tokens cannot stay of {}", self.n_staged);
         if n_accepted > 0 {
-            self.model.commit(n_accepted as u32)?;
+            self.model.commit(n_accepted as u32, n_accepted as u32)?;
             self.position.0 += n_accepted as u64;
             self.last_row = n_accepted - 1;
         }
         self.n_staged = 0;
-        Ok(())
+        Ok(self.model.forget_best()?)
     }
 
     /// The logits of the last token: [vocab_size].
@@ -311,14 +405,19 @@ impl Session {
         Ok(logits)
     }
 
-    /// The most likely token after the last, found on the device; the lowest id among equals.
+    /// The token that the device has chosen after the last of [`Session::prefill`] or [`Session::decode`]: the most likely
+    /// one, unless [`Session::begin`] asked for another choice.
     ///
     /// # Errors
     /// Logits that are all NaN or -inf, and the driver's errors from any work since the last wait.
-    pub fn greedy(&self) -> Result<u32> {
-        let none =
-            || Error::Logits { position: self.position.0.saturating_sub(1), n_logits: self.config.vocab_size as usize };
-        self.model.best(self.last_row)?.ok_or_else(none)
+    pub fn choice(&self) -> Result<u32> {
+        assert!(self.has_choice, "a token is chosen after those of a prompt, or after decoding one");
+        self.wait_for(self.position)?.token.ok_or_else(|| self.no_choice())
+    }
+
+    /// The error of a record without a token.
+    pub fn no_choice(&self) -> Error {
+        Error::Logits { position: self.position.0, n_logits: self.config.vocab_size as usize }
     }
 
     /// Takes a sequence from its beginning and gives `row` the logits of each of its last `n_last` positions, in order.
@@ -332,7 +431,9 @@ impl Session {
         let first_wanted = ids.len().saturating_sub(n_last);
         let (mut n_done, mut n_rows) = (0, 1);
         for chunk in ids.chunks(self.sizes.max_chunk as usize) {
-            self.run_chunk(chunk, &mut |model, n_tokens| {
+            self.run_chunk(chunk, &mut |model, n_tokens, _| {
+                model.commit(n_tokens, n_tokens)?;
+                let n_tokens = n_tokens as usize;
                 let first = first_wanted.saturating_sub(n_done).min(n_tokens);
                 n_done += n_tokens;
                 if first == n_tokens {
@@ -346,23 +447,25 @@ impl Session {
             })?;
         }
         self.last_row = n_rows - 1;
-        Ok(())
+        self.settle()
     }
 
-    /// Takes a chunk through the model, step by step; `after` gets the model after each, and its number of tokens. The
-    /// result is that of the last.
-    fn run_chunk(&mut self, ids: &[u32], after: &mut dyn FnMut(&mut dyn Forward, usize) -> Result<()>) -> Result<u32> {
-        self.n_staged = 0;
+    /// Takes a chunk through the model, step by step; `after` gets the model after each, the step's tokens, all of them
+    /// staged, and the number of those that the chunk has left.
+    fn run_chunk(
+        &mut self,
+        ids: &[u32],
+        after: &mut dyn FnMut(&mut dyn Forward, u32, usize) -> Result<()>,
+    ) -> Result<()> {
         self.model.set_tokens(ids)?;
         let step = self.max_decode();
         for first in (0..ids.len()).step_by(step) {
             let end = ids.len().min(first + step);
             self.model.step(first as u32..end as u32, Keep::Staged)?;
-            self.model.commit((end - first) as u32)?;
-            after(&mut *self.model, end - first)?;
+            after(&mut *self.model, (end - first) as u32, ids.len() - end)?;
         }
         self.position.0 += ids.len() as u64;
-        Ok(((ids.len() - 1) % step + 1) as u32)
+        Ok(())
     }
 
     /// Ids that can be run from here.
@@ -392,7 +495,7 @@ fn check(config: &Config, ring: Ring, position: Position, ids: &[u32]) -> Result
 fn decode_step(model: &mut dyn Forward) -> Result<()> {
     model.step(0..1, Keep::Ring)?;
     model.head(0..1)?;
-    Ok(model.advance()?)
+    Ok(model.sample()?)
 }
 
 /// Allocates a model and loads its weights.

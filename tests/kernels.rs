@@ -14,4 +14,5 @@ mod kernels {
     mod decode_attention;
     mod commit;
     mod advance;
+    mod sample;
 }

@@ -109,6 +109,16 @@ impl Device {
         unsafe { result::stream::synchronize(self.stream()) }.map_err(DeviceError::call("waiting for the device"))
     }
 
+    /// Whether all work is done, without waiting for it. A fault of a kernel that ran before comes out here.
+    pub fn is_done(&self) -> Result<bool> {
+        self.bind()?;
+        // SAFETY: the stream is ours and lives as long as the device.
+        match unsafe { sys::cuStreamQuery(self.stream()) } {
+            sys::CUresult::CUDA_ERROR_NOT_READY => Ok(false),
+            code => code.result().map(|()| true).map_err(DeviceError::call("asking whether the device is done")),
+        }
+    }
+
     /// How long opening the device took, which a process does once; without the kernels.
     pub fn opened_in(&self) -> Duration {
         self.0.context.opened_in

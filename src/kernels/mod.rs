@@ -16,17 +16,19 @@ mod residual;
 mod gate_up;
 mod lm_head;
 mod advance;
+mod sample;
 
 pub use advance::Advance;
 pub use commit::Commit;
 pub use copy::Copy;
-pub use decode_attention::{DecodeAttention, N_PARTS, NO_WINDOW};
+pub use decode_attention::{DecodeAttention, NO_WINDOW, N_PARTS};
 pub use embed::Embed;
 pub use gate_up::GateUp;
 pub use lm_head::{LmHead, best_token};
 pub use product::{MAX_TOKENS, norm_shared_bytes, squares_shape};
 pub use qkv::Qkv;
 pub use residual::Residual;
+pub use sample::{NO_TOKEN, SAMPLE_MAX_VOCAB, SAMPLE_PARAMS, SAMPLE_RECORD, Sample};
 pub use tile::{Tile, n_tiled, tiles_shape};
 
 /// The bytes of a tensor.

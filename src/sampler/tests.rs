@@ -128,11 +128,12 @@ fn nan_and_infinite_logits_are_survived() {
     const INF: f32 = f32::INFINITY;
     let filters = Sampling { top_k: 3, top_p: 0.999, min_p: 0.001, ..sampling() };
     for sampling in [sampling(), filters] {
-        check(sampling, &[f32::NAN, 1.0, -INF, 1.0], &[], &[0.0, 0.5, 0.0, 0.5]);
-        check(sampling, &[-INF, -INF, -3.0, -INF], &[], &[0.0, 0.0, 1.0, 0.0]);
-        check(sampling, &[INF, 1.0, INF, f32::NAN], &[], &[0.5, 0.0, 0.5, 0.0]);
+        check(sampling.clone(), &[f32::NAN, 1.0, -INF, 1.0], &[], &[0.0, 0.5, 0.0, 0.5]);
+        check(sampling.clone(), &[-INF, -INF, -3.0, -INF], &[], &[0.0, 0.0, 1.0, 0.0]);
+        check(sampling.clone(), &[INF, 1.0, INF, f32::NAN], &[], &[0.5, 0.0, 0.5, 0.0]);
         for hopeless in [&[f32::NAN, -INF][..], &[-INF; 3], &[]] {
-            let error = Sampler::new(sampling).unwrap().sample(&mut hopeless.to_vec(), &[], Position(9)).unwrap_err();
+            let error =
+                Sampler::new(sampling.clone()).unwrap().sample(&mut hopeless.to_vec(), &[], Position(9)).unwrap_err();
             let said = error.to_string();
             assert!(said.contains("position 9") && said.contains(&format!("{} logits", hopeless.len())), "{said}");
         }
@@ -170,9 +171,12 @@ fn options_out_of_range_are_named() {
         (Sampling { top_p: f32::NAN, ..sampling() }, "top_p: expected", "found NaN"),
         (Sampling { min_p: 1.5, ..sampling() }, "min_p: expected", "found 1.5"),
         (Sampling { repetition_penalty: 0.0, ..sampling() }, "repetition_penalty: expected", "found 0"),
+        (Sampling { frequency_penalty: f32::NAN, ..sampling() }, "frequency_penalty: expected", "found NaN"),
+        (Sampling { presence_penalty: f32::INFINITY, ..sampling() }, "presence_penalty: expected", "found inf"),
+        (Sampling { logit_bias: vec![(3, f32::INFINITY)], ..sampling() }, "logit_bias: expected", "found inf"),
     ];
     for (sampling, option, found) in bad {
-        let said = Sampler::new(sampling).err().expect(option).to_string();
+        let said = sampling.validate().expect_err(option).to_string();
         assert!(said.contains(option) && said.contains(found), "{said}");
     }
     assert!(Sampling::default().is_argmax() && !sampling().is_argmax());

@@ -94,6 +94,30 @@ impl GlobalChecks {
     }
 
     pub fn touch(&mut self, at: At, touch: &Touch<u64>) -> Outcome {
+        self.order.enter(at.cta as usize);
+        if self.reads_fresh(at, touch) { Ok(()) } else { self.touch_any(at, touch) }
+    }
+
+    /// A row of whole blocks that are written and that nobody else has touched in this launch, as weights are read; false,
+    /// and nothing noted that is not so, if the access is another.
+    #[inline]
+    fn reads_fresh(&mut self, at: At, touch: &Touch<u64>) -> bool {
+        let Places::Row(base) = touch.places else { return false };
+        let Semantics { is_release, is_narrow, .. } = self.semantics[at.pc as usize];
+        let history = self.history.as_mut().expect("the records leave with the checks");
+        if touch.is_write() || touch.is_strong || is_release || history.is_full() {
+            return false;
+        }
+        let n_bytes = 32 * u64::from(touch.bytes);
+        let Some(range) = self.shadow.range(base, n_bytes).filter(|it| self.shadow.all_set(it)) else { return false };
+        let runner = runner(at);
+        let access = access(at, touch, self.order.in_grid(runner), is_narrow);
+        let number = history.number(access, self.order.closed(runner, false));
+        history.read_fresh(&Run { range, first_lane: 0, bytes: touch.bytes }, number)
+    }
+
+    #[inline(never)]
+    fn touch_any(&mut self, at: At, touch: &Touch<u64>) -> Outcome {
         let runner = runner(at);
         if self.history().is_full() {
             self.history().clear();
@@ -104,16 +128,8 @@ impl GlobalChecks {
             let now = self.history().last();
             self.order.release(runner, now);
         }
-        let is_strong = touch.is_strong || touch.kind == Kind::Atomic;
-        let access = Access {
-            warp: self.order.in_grid(runner),
-            pc: at.pc,
-            bytes: touch.bytes,
-            is_write: touch.is_write(),
-            is_strong,
-            is_narrow,
-            is_non_coherent: touch.kind == Kind::LoadNonCoherent,
-        };
+        let access = access(at, touch, self.order.in_grid(runner), is_narrow);
+        let is_strong = access.is_strong;
         let closed = self.order.closed(runner, access.is_write);
         let number = self.history().number(access, closed);
         let mut check = |run: Run| self.check(runner, touch.kind, &access, number, &run);
@@ -227,6 +243,20 @@ impl GlobalChecks {
 
 fn runner(at: At) -> Runner {
     Runner { cta: at.cta as usize, warp: at.warp as usize }
+}
+
+/// `warp` is the warp's index in the grid.
+#[inline(always)]
+fn access(at: At, touch: &Touch<u64>, warp: usize, is_narrow: bool) -> Access {
+    Access {
+        warp,
+        pc: at.pc,
+        bytes: touch.bytes,
+        is_write: touch.is_write(),
+        is_strong: touch.is_strong || touch.kind == Kind::Atomic,
+        is_narrow,
+        is_non_coherent: touch.kind == Kind::LoadNonCoherent,
+    }
 }
 
 fn run(start: u64, first_lane: u32, n_lanes: u64, bytes: u32) -> Run {

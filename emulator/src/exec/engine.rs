@@ -9,6 +9,7 @@
 use super::{
     approx, bits,
     cpu::Cpu,
+    deal,
     exact::{self, Format},
     fp, global,
     half::{self, Bf16, F16},
@@ -39,6 +40,12 @@ pub type Arithmetic = unsafe fn(&mut Registers, &Inst, &Mask);
 /// As for [`Arithmetic`].
 pub type Memory = unsafe fn(&mut Context, &mut Warp, &Inst) -> Outcome;
 
+/// [`deal::portable`].
+///
+/// # Safety
+/// As for that and for [`Arithmetic`].
+type Deal = unsafe fn(&mut Registers, &[u16; 4], *const u8);
+
 /// [`rows::read`].
 ///
 /// # Safety
@@ -62,12 +69,23 @@ pub struct Engine {
     pub store_shared: Memory,
     pub shuffle: Memory,
     pub multiply: Memory,
+    deal: Deal,
     /// What shared memory's checks do most.
     note_read: NoteRead,
     note_write: NoteWrite,
 }
 
 impl Engine {
+    /// [`deal::portable`].
+    ///
+    /// # Safety
+    /// 512 bytes can be read from `from` on.
+    #[inline]
+    pub unsafe fn deal(&self, registers: &mut Registers, slots: &[u16; 4], from: *const u8) {
+        // SAFETY: the caller's promise; `Engine::chosen` is an engine whose features this CPU has.
+        unsafe { (self.deal)(registers, slots, from) }
+    }
+
     /// [`rows::read`].
     #[inline]
     pub fn note_read(&self, row: Row, writer: &[u32], first: &mut [u32], last: &mut [u32]) -> bool {
@@ -121,8 +139,8 @@ macro_rules! arithmetic {
         pub const LINES: &[Arithmetic] = &[$({
             with_features! { $features
                 fn run(registers: &mut Registers, inst: &Inst, mask: &Mask) {
-                    let mut slots = inst.s.iter();
-                    $(let $arg = <$ty as Lane>::plane(registers, *slots.next().expect("at most 4 operands"));)*
+                    let mut slots = inst.s.iter().chain(&inst.d[1..]);
+                    $(let $arg = <$ty as Lane>::plane(registers, *slots.next().expect("at most 7 operands"));)*
                     $(let $with = Modifiers(inst.imm);)?
                     let result = <$result as Lane>::collect(
                         #[inline(always)]
@@ -159,9 +177,10 @@ const fn with_rare(common: &[Arithmetic]) -> [Arithmetic; FORMS.len()] {
     all
 }
 
-/// A module with the engine for one set of CPU features; `$matrix` is the module of `mma` with products for it.
+/// A module with the engine for one set of CPU features; `$matrix` is the module of `mma` with products for it, `$deal`
+/// the function of [`deal`].
 macro_rules! engine {
-    ($module:ident, $features:tt, $matrix:ident) => {
+    ($module:ident, $features:tt, $matrix:ident, $deal:ident) => {
         // The unordered comparisons are true on NaN: `!(a >= b)` is not `a < b`.
         #[allow(unused_variables, clippy::neg_cmp_op_on_partial_ord)]
         mod $module {
@@ -212,7 +231,9 @@ macro_rules! engine {
             with_features! { $features
                 fn multiply(context: &mut Context, warp: &mut Warp, inst: &Inst) -> Outcome {
                     // SAFETY: the engine has the features of its products, which `Engine::choose` checks.
-                    unsafe { mma::run(&mut warp.registers, inst, &context.program.operands, mma::$matrix::halves) };
+                    unsafe {
+                        mma::run(&mut warp.registers, inst, &context.program.operands, &mut context.product, mma::$matrix::halves)
+                    };
                     Ok(())
                 }
             }
@@ -225,6 +246,7 @@ macro_rules! engine {
                 store_shared,
                 shuffle,
                 multiply,
+                deal: deal::$deal,
                 note_read,
                 note_write,
             };
@@ -232,12 +254,13 @@ macro_rules! engine {
     };
 }
 
-engine!(baseline, [], portable);
+engine!(baseline, [], portable, portable);
 #[cfg(target_arch = "x86_64")]
-engine!(avx2, [target_feature(enable = "avx2,fma,f16c,bmi1,bmi2,lzcnt,popcnt")], avx2);
+engine!(avx2, [target_feature(enable = "avx2,fma,f16c,bmi1,bmi2,lzcnt,popcnt")], avx2, avx2);
 #[cfg(target_arch = "x86_64")]
 engine!(
     avx512,
     [target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,bmi1,bmi2,lzcnt,popcnt")],
-    avx512
+    avx512,
+    avx2
 );

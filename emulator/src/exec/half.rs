@@ -90,6 +90,13 @@ impl F16 {
     }
 }
 
+/// `sum` plus the products of two pairs of bf16, the low one first.
+#[inline(always)]
+pub fn dot(a: u32, b: u32, sum: f32) -> f32 {
+    let (low, high) = (|x: u32| f32::from_bits(x << 16), |x: u32| f32::from_bits(x & 0xffff_0000));
+    high(a).mul_add(high(b), low(a).mul_add(low(b), sum))
+}
+
 impl Bf16 {
     /// Exact.
     #[inline(always)]

@@ -42,19 +42,19 @@ pub struct Fragments<'r> {
     pub c: [&'r Words; 4],
 }
 
-/// The registers of D for such a product.
+/// Gives the registers of D for such a product.
 ///
 /// # Safety
 /// The CPU must have the features that the function was built for.
-pub type Halves = unsafe fn(&Fragments) -> [Words; 4];
+pub type Halves = unsafe fn(&Fragments, &mut [Words; 4]);
 
 /// Runs an `mma` of all lanes. Its sources are A's registers, B's and C's in `operands`, from `inst.imm` on; `inst.bytes`
-/// is the number of rows, `inst.n` B's number of registers.
+/// is the number of rows, `inst.n` B's number of registers. `product` is room for D.
 ///
 /// # Safety
 /// The CPU must have the features that `halves` was built for.
 #[inline(always)]
-pub unsafe fn run(registers: &mut Registers, inst: &Inst, operands: &[u16], halves: Halves) {
+pub unsafe fn run(registers: &mut Registers, inst: &Inst, operands: &[u16], product: &mut [Words; 4], halves: Halves) {
     let (a, b) = Factor::pair(inst.kind);
     let shape = Shape { n_row_blocks: usize::from(inst.bytes / 8), n_k: usize::from(inst.n) };
     let (left, rest) = operands[inst.imm as usize..].split_at(shape.n_row_blocks * shape.n_k);
@@ -64,14 +64,18 @@ pub unsafe fn run(registers: &mut Registers, inst: &Inst, operands: &[u16], halv
     }
     let words = |slot: &u16| &registers.words[usize::from(*slot)];
     let all = |slots: &[u16]| std::array::from_fn::<&Words, 4, _>(|i| words(&slots[i.min(slots.len() - 1)]));
-    let d = match a {
-        Factor::F16 | Factor::Bf16 if shape.n_row_blocks == 2 && inst.flags & flag::HALVES == 0 => {
-            let (a_planes, [b0, b1, ..]) = (all(left), all(right));
-            let is_bf16 = a == Factor::Bf16;
-            let fragments = Fragments { is_bf16, n_k: shape.n_k, a: a_planes, b: [b0, b1], c: all(&addend[..4]) };
-            // SAFETY: the caller's promise.
-            unsafe { halves(&fragments) }
+    if matches!(a, Factor::F16 | Factor::Bf16) && shape.n_row_blocks == 2 && inst.flags & flag::HALVES == 0 {
+        let (a_planes, [b0, b1, ..]) = (all(left), all(right));
+        let is_bf16 = a == Factor::Bf16;
+        let fragments = Fragments { is_bf16, n_k: shape.n_k, a: a_planes, b: [b0, b1], c: all(&addend[..4]) };
+        // SAFETY: the caller's promise.
+        unsafe { halves(&fragments, product) };
+        for (plane, slot) in product.iter().zip(inst.d) {
+            registers.words[usize::from(slot)] = *plane;
         }
+        return;
+    }
+    let d = match a {
         Factor::F16 | Factor::Bf16 | Factor::Tf32 | Factor::E4m3 | Factor::E5m2 => {
             let is_half = inst.flags & flag::HALVES != 0;
             let c = all(&addend[..shape.n_row_blocks * if is_half { 1 } else { 2 }]);

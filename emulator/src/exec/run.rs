@@ -7,7 +7,7 @@ use super::{
     engine::{self, Engine},
     generic,
     global::by_shape,
-    lane::Lane,
+    lane::{Lane, Words},
     local, matrix,
     observe::{At, Event},
     rendezvous,
@@ -40,6 +40,8 @@ pub struct Context<'a> {
     pub nearby: Vec<Region>,
     /// Shared memory of the CTA that runs now.
     pub shared: Vec<u8>,
+    /// Where an `mma` leaves its product: the destination may be a source.
+    pub product: [Words; 4],
     /// The parameter block is in the place of shared memory.
     pub is_in_params: bool,
     /// Where the interpreter is, while somebody listens.
@@ -69,6 +71,7 @@ impl<'a> Context<'a> {
             regions,
             nearby: vec![nowhere; program.code.len()],
             shared: Vec::new(),
+            product: [Words([0; 32]); 4],
             is_in_params: false,
             at: At::default(),
             is_observed: false,
@@ -145,7 +148,12 @@ pub fn run(context: &mut Context, warp: &mut Warp, fuel: u64) -> Stop {
         // Most instructions stand in a row of arithmetic without guards: nothing needs a look between them.
         let n_straight = usize::from(program.straight[pc]);
         if n_straight > 0 {
-            for inst in &program.code[pc..pc + n_straight] {
+            let fused = &program.fused_at[pc];
+            let row = match fused.is_empty() {
+                true => &program.code[pc..pc + n_straight],
+                false => &program.fused[fused.start as usize..fused.end as usize],
+            };
+            for inst in row {
                 // SAFETY: `Engine::chosen` is an engine whose features this CPU has.
                 unsafe { engine.arithmetic[inst.op as usize](&mut warp.registers, inst, &warp.mask) };
             }
@@ -194,7 +202,7 @@ fn step(context: &mut Context, engine: &Engine, warp: &mut Warp, inst: &Inst) ->
         unsafe { run(&mut warp.registers, inst, &warp.mask) };
         Flow::Next
     } else {
-        flow(context, engine, warp, inst, all)
+        guarded_flow(context, engine, warp, inst, all)
     };
     if matches!(flow, Flow::Next) {
         warp.mask.set(all);
@@ -221,7 +229,14 @@ impl From<Outcome> for Flow {
     }
 }
 
+/// [`flow`] behind a guard.
+#[inline(never)]
+fn guarded_flow(context: &mut Context, engine: &Engine, warp: &mut Warp, inst: &Inst, all: u32) -> Flow {
+    flow(context, engine, warp, inst, all)
+}
+
 /// Everything that touches memory, other lanes or the flow of control. `all` are the lanes that ran before the guard.
+#[inline(always)]
 fn flow(context: &mut Context, engine: &Engine, warp: &mut Warp, inst: &Inst, all: u32) -> Flow {
     context.at.pc = warp.pc;
     // SAFETY: `Engine::chosen` is an engine whose features this CPU has.

@@ -42,6 +42,8 @@ pub struct Warp {
     pub local: Vec<Words>,
     /// What `cp.async` has not landed yet.
     pub copies: Queue,
+    /// The special registers are filled that are the same in every CTA of a launch.
+    has_specials: bool,
 }
 
 /// What fills the special registers of a CTA's warps.
@@ -93,10 +95,11 @@ impl Warp {
             awaited: 0,
             local,
             copies: Queue::default(),
+            has_specials: false,
         }
     }
 
-    /// Puts the warp at the kernel's first instruction.
+    /// Puts the warp at the kernel's first instruction. A warp's places differ in nothing but the CTA and its SM.
     pub fn start(&mut self, program: &Program, place: &Place) {
         let n_threads: u32 = place.block.iter().product();
         let first = self.index * 32;
@@ -111,12 +114,16 @@ impl Warp {
         self.splits.clear();
         self.copies.clear();
         for &(slot, special) in &program.specials {
+            if self.has_specials && !matches!(special, Special::Ctaid(_) | Special::SmId) {
+                continue;
+            }
             let index = self.index;
             let plane = &mut self.registers.words[usize::from(slot)].0;
             for (lane, word) in plane.iter_mut().enumerate() {
                 *word = special_value(special, place, index, lane as u32);
             }
         }
+        self.has_specials = true;
     }
 
     /// Picks the group that runs next: the deepest call first, then the lowest address, so that groups meet again where

@@ -72,11 +72,11 @@ pub fn shuffle(registers: &mut Registers, mask: &Mask, inst: &Inst) -> Outcome {
     }
     let result = u32::collect(|lane| value[sources[lane] as usize & 31]);
     let is_valid = bool::collect(|lane| sources[lane] < 32);
-    let absent = (0..32).find(|&lane| {
-        mask.bits >> lane & 1 == 1 && is_valid >> lane & 1 == 1 && mask.bits >> (sources[lane] & 31) & 1 == 0
-    });
+    let is_absent = |lane: &usize| {
+        mask.bits >> lane & 1 == 1 && is_valid >> lane & 1 == 1 && mask.bits >> (sources[*lane] & 31) & 1 == 0
+    };
     if mask.bits != !0
-        && let Some(lane) = absent
+        && let Some(lane) = (0..32).find(is_absent)
     {
         let note = format!("lane {lane} reads lane {}, which does not take part", sources[lane] & 31);
         return Err(Trouble::because(FaultKind::SyncMaskMismatch, lane, note));

@@ -12,6 +12,12 @@ macro_rules! float { ($with:ident { $($table:tt)* }) => { crate::isa::compare::c
     MulF32         f32 = (a: f32, b: f32)                 "mul{,.rn}.f32"                    fp::canonical(a * b);
     MulFtzF32      f32 = (a: f32, b: f32)                 "mul{,.rn}.ftz.f32"                fp::canonical(fp::ftz(fp::ftz(a) * fp::ftz(b)));
     FmaF32         f32 = (a: f32, b: f32, c: f32)         "{fma,mad}.rn.f32"                 fp::canonical(a.mul_add(b, c));
+    // Chains of the above, which the lowering fuses. A NaN stays one, so the last link makes it canonical for all.
+    Fma2F32        f32 = (c: f32, a0: f32, b0: f32, a1: f32, b1: f32) ""                         fp::canonical(a1.mul_add(b1, a0.mul_add(b0, c)));
+    Fma3F32        f32 = (c: f32, a0: f32, b0: f32, a1: f32, b1: f32, a2: f32, b2: f32) ""       fp::canonical(a2.mul_add(b2, a1.mul_add(b1, a0.mul_add(b0, c))));
+    Dot2Bf16       f32 = (c: f32, a: u32, b: u32)         ""                                 fp::canonical(half::dot(a, b, c));
+    Dot4Bf16       f32 = (c: f32, a0: u32, b0: u32, a1: u32, b1: u32) ""                         fp::canonical(half::dot(a1, b1, half::dot(a0, b0, c)));
+    Dot6Bf16       f32 = (c: f32, a0: u32, b0: u32, a1: u32, b1: u32, a2: u32, b2: u32) ""       fp::canonical(half::dot(a2, b2, half::dot(a1, b1, half::dot(a0, b0, c))));
     FmaFtzF32      f32 = (a: f32, b: f32, c: f32)         "{fma,mad}.rn.ftz.f32"             fp::canonical(fp::ftz(fp::ftz(a).mul_add(fp::ftz(b), fp::ftz(c))));
     FmaSatF32      f32 = (a: f32, b: f32, c: f32)         "{fma,mad}.rn.sat.f32"             fp::saturate(a.mul_add(b, c));
     FmaFtzSatF32   f32 = (a: f32, b: f32, c: f32)         "{fma,mad}.rn.ftz.sat.f32"         fp::saturate(fp::ftz(fp::ftz(a).mul_add(fp::ftz(b), fp::ftz(c))));

@@ -1,7 +1,8 @@
 //! Drafts to a program: slots for registers, one code vector, targets as indexes in it.
 
 use super::{
-    micro::{Content, Draft, Reg, Target},
+    fuse,
+    micro::{Content, Draft, Fused, Fusion, Reg, Target},
     program::{Inst, NO_GUARD, Program, Site, flag},
     slots::{self, Slots, class_index},
 };
@@ -97,7 +98,35 @@ fn append(program: &mut Program, draft: &Draft, start: usize, starts: &[usize]) 
         });
         program.sites.push(Site { line: op.line, source: op.source.clone() });
     }
+    append_fused(program, draft, start, slot_of);
     Ok(())
+}
+
+/// The rows of plain operations in which some are fused.
+fn append_fused(program: &mut Program, draft: &Draft, start: usize, slot_of: impl Fn(Reg) -> u16) {
+    program.fused_at.resize(start + draft.ops.len(), 0..0);
+    for row in fuse::rows(draft) {
+        let is_fused = row.clone().any(|at| !matches!(draft.fused[at], Fused::Itself));
+        // A longer row runs in parts.
+        if !is_fused || row.len() > usize::from(u16::MAX) {
+            continue;
+        }
+        let first = program.fused.len() as u32;
+        for at in row.clone() {
+            let inst = program.code[start + at];
+            match &draft.fused[at] {
+                Fused::Itself => program.fused.push(inst),
+                Fused::Nothing => {}
+                Fused::Into(Fusion { op, dst, src }) => {
+                    let mut slots = [0; 7];
+                    src.iter().zip(&mut slots).for_each(|(&reg, slot)| *slot = slot_of(reg));
+                    let [s @ .., d1, d2, d3] = slots;
+                    program.fused.push(Inst { op: *op, d: [slot_of(*dst), d1, d2, d3], s, ..inst });
+                }
+            }
+        }
+        program.fused_at[start + row.start] = first..program.fused.len() as u32;
+    }
 }
 
 fn slot(draft: &Draft, slots: &Slots, base: [usize; 3], reg: Reg) -> u16 {

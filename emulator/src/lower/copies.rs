@@ -68,7 +68,8 @@ fn fixed(draft: &Draft) -> Vec<bool> {
     is_fixed
 }
 
-fn count_writes(draft: &Draft) -> Vec<u32> {
+/// How many operations write each register.
+pub fn count_writes(draft: &Draft) -> Vec<u32> {
     let mut n_writes = vec![0; draft.registers.len()];
     for op in draft.ops.iter().filter(|it| !is_store(it.op)) {
         for reg in &op.dst {

@@ -2,7 +2,7 @@
 
 use super::program::Special;
 use crate::{
-    isa::{Class, Op},
+    isa::{Class, FORMS, Op},
     ptx::ast::Source,
 };
 use std::sync::Arc;
@@ -63,15 +63,38 @@ impl Micro {
         self.dst.iter_mut().chain(&mut self.src).chain(self.guard.as_mut().map(|it| &mut it.0))
     }
 
+    /// Arithmetic that always runs.
+    pub fn is_plain(&self) -> bool {
+        (self.op as usize) < FORMS.len() && self.guard.is_none()
+    }
+
     pub fn ends_block(&self) -> bool {
         matches!(self.op, Op::Bra | Op::BraIndexed | Op::Ret | Op::Exit | Op::Trap | Op::Call)
     }
+}
+
+/// What runs in the place of an operation of a straight row.
+#[derive(Clone, Debug)]
+pub enum Fused {
+    Itself,
+    Nothing,
+    Into(Fusion),
+}
+
+/// One operation that does the work of several.
+#[derive(Clone, Debug)]
+pub struct Fusion {
+    pub op: Op,
+    pub dst: Reg,
+    pub src: Vec<Reg>,
 }
 
 /// A function on its way to a program.
 #[derive(Debug, Default)]
 pub struct Draft {
     pub ops: Vec<Micro>,
+    /// By operation.
+    pub fused: Vec<Fused>,
     pub registers: Vec<(Class, Content)>,
     /// The targets of each indexed branch, as indexes in `ops`.
     pub tables: Vec<Vec<usize>>,

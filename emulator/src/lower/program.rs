@@ -4,7 +4,7 @@
 //! interpreter never asks what kind of operand it has.
 
 use crate::{isa::Op, ptx::ast::Source};
-use std::{fmt, sync::Arc};
+use std::{fmt, ops::Range, sync::Arc};
 
 /// `Inst::guard` of an instruction that always runs.
 pub const NO_GUARD: u16 = u16::MAX;
@@ -18,7 +18,8 @@ pub struct Inst {
     pub op: Op,
     /// Predicate slot * 2, + 1 when negated; [`NO_GUARD`].
     pub guard: u16,
-    /// Destinations; the values to store in a vector store.
+    /// Destinations; the values to store in a vector store; behind the first, the sources of a fused operation from the
+    /// fifth on.
     pub d: [u16; 4],
     /// Sources; all zero when there are more than four, which are in [`Program::operands`] from `imm` on.
     pub s: [u16; 4],
@@ -238,6 +239,9 @@ pub struct Program {
     pub code: Vec<Inst>,
     /// For each instruction: how many from it on are arithmetic without a guard and in the same basic block.
     pub straight: Vec<u16>,
+    /// For each instruction: what runs in the place of those `straight` ones, as a range of `fused`, if it is not empty.
+    pub fused_at: Vec<Range<u32>>,
+    pub fused: Vec<Inst>,
     /// The sources of instructions that have more than four.
     pub operands: Vec<u16>,
     /// The targets of each `brx.idx`, as indexes in `code`.
@@ -289,12 +293,17 @@ impl Program {
         self.word_constants.contains(&(copy.s[2], copy.bytes.into()))
     }
 
-    /// The size of the smallest access to shared memory, up to a word: the unit in which its state is tracked.
+    /// The size of the smallest access to shared memory: the unit in which its state is tracked. Every access is aligned
+    /// to its size.
     pub fn shared_unit_bytes(&self) -> u32 {
-        let is_shared = |inst: &&Inst| {
-            use Op::{AtomGeneric, AtomShared, LdGeneric, LdShared, StGeneric, StShared};
-            matches!(inst.op, LdShared | StShared | LdGeneric | StGeneric | AtomShared | AtomGeneric)
+        use Op::{AtomGeneric, AtomShared, CpAsync, LdGeneric, LdShared, StGeneric, StShared};
+        let bytes = |inst: &Inst| match inst.op {
+            LdShared | StShared | LdGeneric | StGeneric => Some(u32::from(inst.bytes) * u32::from(inst.n)),
+            AtomShared | AtomGeneric | CpAsync => Some(u32::from(inst.bytes)),
+            _ => None,
         };
-        self.code.iter().filter(is_shared).map(|it| u32::from(it.bytes)).min().unwrap_or(4).min(4)
+        // The rows of `ldmatrix` and `stmatrix`.
+        const MOST: u32 = 16;
+        self.code.iter().filter_map(bytes).min().unwrap_or(MOST).min(MOST)
     }
 }

@@ -7,7 +7,7 @@
 
 use super::{
     copies::is_store,
-    micro::{Content, Draft, Micro, Reg},
+    micro::{Content, Draft, Fused, Micro, Reg},
 };
 use crate::isa::Class;
 use std::{cmp::Reverse, collections::BinaryHeap};
@@ -113,6 +113,12 @@ fn live_intervals(draft: &Draft) -> Vec<Option<(usize, usize)>> {
         }
         // What is live at the block's start came from elsewhere.
         live.for_each(|reg| extend(reg, range.start));
+    }
+    // A fused operation reads late what those did that it stands for.
+    for (at, fused) in draft.fused.iter().enumerate() {
+        if let Fused::Into(fusion) = fused {
+            fusion.src.iter().for_each(|reg| extend(reg.0 as usize, at));
+        }
     }
     for (reg, (_, content)) in draft.registers.iter().enumerate() {
         if *content != Content::Variable && intervals[reg].is_some() {

@@ -130,6 +130,12 @@ impl Shadow {
         }
     }
 
+    /// Whether every byte of a range was written, and what surrounds it too: nearly always so.
+    #[inline(always)]
+    pub fn all_set(&self, range: &Range<u64>) -> bool {
+        self.words(range).1.iter().fold(!0, |all, bits| all & bits.load(Relaxed)) == !0
+    }
+
     /// The first byte of a range that nobody has written.
     #[inline(always)]
     pub fn first_unset(&self, range: Range<u64>) -> Option<u64> {

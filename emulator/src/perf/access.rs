@@ -22,22 +22,25 @@ pub struct Sectors {
 /// The sectors that an access touches. Calls `each` with ascending ranges of addresses that touch all of them once.
 ///
 /// An element is aligned to its size, so it lies in one sector.
+#[inline(always)]
 pub fn sectors(touch: &Touch<u64>, mut each: impl FnMut(u64, u64)) -> Sectors {
     let bytes = u64::from(touch.bytes);
-    let row = |start: u64, bytes: u64| Sectors {
+    let (start, bytes) = match touch.places {
+        Places::Row(start) => (start, 32 * bytes),
+        Places::Same(address) => (address, bytes),
+        Places::Each(_) => return scattered_sectors(touch, each),
+    };
+    each(start, start + bytes);
+    Sectors {
         n: (start + bytes - 1) / SECTOR_BYTES - start / SECTOR_BYTES + 1,
         ideal: bytes.div_ceil(SECTOR_BYTES),
         bytes,
-    };
-    let range = match touch.places {
-        Places::Row(start) => Some((start, 32 * bytes)),
-        Places::Same(address) => Some((address, bytes)),
-        Places::Each(_) => None,
-    };
-    if let Some((start, bytes)) = range {
-        each(start, start + bytes);
-        return row(start, bytes);
     }
+}
+
+#[inline(never)]
+fn scattered_sectors(touch: &Touch<u64>, mut each: impl FnMut(u64, u64)) -> Sectors {
+    let bytes = u64::from(touch.bytes);
     let mut room = [0; 32];
     let addresses = sorted(touch, &mut room);
     let Some(&first) = addresses.first() else { return Sectors::default() };

@@ -19,6 +19,8 @@ type Bits = OnceLock<Box<[AtomicU64]>>;
 pub struct Footprint {
     /// By first address.
     allocations: Vec<Allocation>,
+    /// Only one thread marks.
+    is_alone: bool,
 }
 
 #[derive(Debug)]
@@ -30,9 +32,10 @@ struct Allocation {
 }
 
 impl Footprint {
-    pub fn new(regions: &Regions) -> Footprint {
+    /// For so many threads.
+    pub fn new(regions: &Regions, n_threads: usize) -> Footprint {
         let allocation = |&region: &Region| Allocation { region, read: Bits::new(), written: Bits::new() };
-        Footprint { allocations: regions.live.iter().map(allocation).collect() }
+        Footprint { allocations: regions.live.iter().map(allocation).collect(), is_alone: n_threads == 1 }
     }
 
     /// Marks the sectors of some bytes that are all allocated, and returns how many were not marked before. `nearby` is
@@ -49,7 +52,7 @@ impl Footprint {
             }
             let allocation = &self.allocations[*nearby];
             let stop = end.min(allocation.region.end);
-            n_new += allocation.mark(start, stop, is_write);
+            n_new += allocation.mark(start, stop, is_write, self.is_alone);
             start = stop;
         }
         n_new
@@ -57,7 +60,7 @@ impl Footprint {
 }
 
 impl Allocation {
-    fn mark(&self, start: u64, end: u64, is_write: bool) -> u64 {
+    fn mark(&self, start: u64, end: u64, is_write: bool, is_alone: bool) -> u64 {
         let sector = |address: u64| (address / SECTOR_BYTES - self.region.start / SECTOR_BYTES) as usize;
         let bits = if is_write { &self.written } else { &self.read };
         let bits = bits.get_or_init(|| zeros(sector(self.region.end - 1) / 64 + 1));
@@ -67,9 +70,17 @@ impl Allocation {
             let from = if word == first / 64 { first % 64 } else { 0 };
             let to = if word == last / 64 { last % 64 } else { 63 };
             let mask = !0 >> (63 - (to - from)) << from;
-            if bits.load(Ordering::Relaxed) & mask != mask {
-                n_new += u64::from((mask & !bits.fetch_or(mask, Ordering::Relaxed)).count_ones());
+            let mut before = bits.load(Ordering::Relaxed);
+            if before & mask == mask {
+                continue;
             }
+            if is_alone {
+                // An atomic change would wait for all stores that are under way.
+                bits.store(before | mask, Ordering::Relaxed);
+            } else {
+                before = bits.fetch_or(mask, Ordering::Relaxed);
+            }
+            n_new += u64::from((mask & !before).count_ones());
         }
         n_new
     }
@@ -80,16 +91,16 @@ mod tests {
     use super::*;
     use std::thread;
 
-    fn footprint() -> Footprint {
+    fn footprint(n_threads: usize) -> Footprint {
         let region = |start: u64, end: u64| Region { start, end, host: 0, id: 0, is_constant: false };
         // The second begins inside a sector, and the third follows it directly.
         let live = vec![region(0x1000, 0x9000), region(0xa010, 0xa100), region(0xa100, 0xa200)];
-        Footprint::new(&Regions { live, freed: Vec::new() })
+        Footprint::new(&Regions { live, freed: Vec::new() }, n_threads)
     }
 
     #[test]
     fn a_sector_counts_once_for_reads_and_once_for_writes() {
-        let (it, nearby) = (footprint(), &mut 9);
+        let (it, nearby) = (footprint(1), &mut 9);
         assert_eq!(it.mark(0x1000, 0x1200, false, nearby), 16);
         assert_eq!(it.mark(0x1100, 0x1400, false, nearby), 16);
         assert_eq!(it.mark(0x1104, 0x1108, false, nearby), 0);
@@ -101,7 +112,7 @@ mod tests {
 
     #[test]
     fn threads_share_the_count() {
-        let it = footprint();
+        let it = footprint(4);
         let n: u64 = thread::scope(|scope| {
             let mark = |shift: u64| {
                 let it = &it;

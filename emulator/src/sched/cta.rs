@@ -167,7 +167,8 @@ impl Cta {
     /// Lets the warps at a barrier go on once the last has arrived.
     fn complete_if_all_arrived(&mut self, context: &mut Context, id: usize) {
         let barrier = self.barriers[id];
-        if !barrier.is_complete(self.live()) {
+        // Most barriers are never used, and are asked for whenever a warp exits.
+        if barrier.arrived == 0 || !barrier.is_complete(self.live()) {
             return;
         }
         self.barriers[id] = Barrier::default();

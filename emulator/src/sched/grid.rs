@@ -92,7 +92,7 @@ pub fn launch(
         n_seats: n_seats(shape, options.n_sms),
         is_over: AtomicBool::new(false),
         counts: Mutex::default(),
-        footprint: options.counts.then(|| Arc::new(Footprint::new(memory))),
+        footprint: options.counts.then(|| Arc::new(Footprint::new(memory, n_workers))),
         printed: Mutex::default(),
         fault: Mutex::default(),
     };

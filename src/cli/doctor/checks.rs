@@ -11,6 +11,8 @@ use anyhow::{Result, bail};
 use gale::device::Device;
 use gale::kernel::Half;
 use gale::kernels::*;
+use gale::ring::Position;
+use gale::sampler::{Limits, Records, Sampling};
 use half::{bf16, f16};
 
 pub struct Check {
@@ -48,6 +50,7 @@ pub const ALL: &[Check] = checks! {
     lm_head_bf16: products::finds_the_best::<bf16>,
     lm_head_f16: products::finds_the_best::<f16>,
     advance: advances,
+    sample: chooses,
 };
 
 /// A type that holds small whole numbers.
@@ -180,6 +183,36 @@ fn advances(device: &Device) -> Result<()> {
     let mut position = device.upload(&[u64::from(u32::MAX)])?;
     Advance { position: &mut position, n_tokens: 7 }.launch(device)?;
     expect("position", &position.to_vec()?, &[u64::from(u32::MAX) + 7])
+}
+
+/// Of two tokens, equally likely, top_k leaves the first.
+fn chooses(device: &Device) -> Result<()> {
+    const VOCAB_SIZE: usize = 1500;
+    let mut logits = vec![-1.0f32; VOCAB_SIZE];
+    (logits[200], logits[1400]) = (7.0, 7.0);
+    let sampling = Sampling { temperature: 1.0, top_k: 1, ..Sampling::default() };
+    let limits = Limits { eos_ids: vec![200], ignore_eos: false, end: Position(10), n_logprobs: 0 };
+    let mut records = Records::new(device, 1)?;
+    let best = 0xc0e0_0000 << 32 | u64::from(!200u32); // 7, as ordered bits, and the token
+    let (mut position, mut stop) = (device.upload(&[4u64])?, device.zeroed(&[1])?);
+    Sample {
+        params: &device.upload(sampling.params(&limits)?.words())?,
+        logits: &device.upload(&logits)?,
+        bias: &device.zeroed(&[VOCAB_SIZE])?,
+        counts: &mut device.zeroed(&[VOCAB_SIZE])?,
+        best: &mut device.upload(&[best])?,
+        tokens: &mut device.zeroed(&[1])?,
+        position: &mut position,
+        stop: &mut stop,
+        records: records.buffer_mut(),
+        row: 0,
+        vocab_size: VOCAB_SIZE as u32,
+        n_records: 1,
+    }
+    .launch(device)?;
+    expect("position", &position.to_vec()?, &[5])?;
+    expect("stop", &stop.to_vec()?, &[1])?;
+    expect("token", &[records.poll(Position(5)).and_then(|it| it.token)], &[Some(200)])
 }
 
 #[cfg(test)]

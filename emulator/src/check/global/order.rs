@@ -17,7 +17,9 @@ use std::{
 #[derive(Debug)]
 pub struct Order {
     n_warps: usize,
-    /// By linear index: few of a large grid are under way.
+    /// The CTA that ran last, if it is under way, and its linear index.
+    current: Option<(usize, Box<Cta>)>,
+    /// The others, by linear index: few of a large grid are under way.
     ctas: BTreeMap<usize, Box<Cta>>,
     /// What each location that was written strongly releases, by its unit of four bytes.
     released: HashMap<u64, Rc<Clock>>,
@@ -87,7 +89,7 @@ pub struct Runner {
 
 impl Order {
     pub fn new(n_warps: u32) -> Order {
-        Order { n_warps: n_warps as usize, ctas: BTreeMap::new(), released: HashMap::new() }
+        Order { n_warps: n_warps as usize, current: None, ctas: BTreeMap::new(), released: HashMap::new() }
     }
 
     /// The warp's index in the grid.
@@ -101,13 +103,40 @@ impl Order {
         ((warp / self.n_warps) as u64, (warp % self.n_warps) as u32)
     }
 
+    /// The CTA that runs now: what comes next is mostly about it.
+    #[inline(always)]
+    pub fn enter(&mut self, cta: usize) {
+        if self.current.as_ref().is_none_or(|it| it.0 != cta) {
+            self.switch_to(cta);
+        }
+    }
+
+    #[inline(never)]
+    fn switch_to(&mut self, cta: usize) {
+        let next = self.ctas.remove(&cta).map(|it| (cta, it));
+        if let Some((before, its)) = std::mem::replace(&mut self.current, next) {
+            self.ctas.insert(before, its);
+        }
+    }
+
+    #[inline(always)]
+    fn at(&self, cta: usize) -> &Cta {
+        match &self.current {
+            Some((current, its)) if *current == cta => its,
+            _ => self.ctas.get(&cta).expect("the CTA is under way"),
+        }
+    }
+
     fn cta(&mut self, cta: usize) -> &mut Cta {
-        self.ctas.get_mut(&cta).expect("the CTA is under way")
+        match &mut self.current {
+            Some((current, its)) if *current == cta => its,
+            _ => self.ctas.get_mut(&cta).expect("the CTA is under way"),
+        }
     }
 
     #[inline(always)]
     fn warp(&self, Runner { cta, warp }: Runner) -> &Warp {
-        &self.ctas.get(&cta).expect("the CTA is under way").warps[warp]
+        &self.at(cta).warps[warp]
     }
 
     fn warp_mut(&mut self, Runner { cta, warp }: Runner) -> &mut Warp {
@@ -128,10 +157,7 @@ impl Order {
 
     /// Whether an access by a warp (its index in the grid) comes before what `runner` does now.
     pub fn is_before(&self, (warp, access): (usize, u32), runner: Runner) -> bool {
-        let is_lenient = || {
-            let cta = self.ctas.get(&runner.cta).expect("the CTA is under way");
-            cta.is_lenient && warp / self.n_warps == runner.cta
-        };
+        let is_lenient = || self.at(runner.cta).is_lenient && warp / self.n_warps == runner.cta;
         warp == self.in_grid(runner) || self.warp(runner).knows.ordered.last_of(warp) >= access || is_lenient()
     }
 
@@ -146,7 +172,7 @@ impl Order {
     /// Forgets everything but who is under way.
     pub fn clear(&mut self) {
         self.released.clear();
-        for cta in self.ctas.values_mut() {
+        for cta in self.ctas.values_mut().chain(self.current.as_mut().map(|it| &mut it.1)) {
             cta.warps.fill(Warp::new(0));
             cta.gathered.clear();
         }
@@ -154,14 +180,16 @@ impl Order {
 
     /// A CTA has ended.
     pub fn end(&mut self, cta: usize) {
-        self.ctas.remove(&cta);
+        self.enter(cta);
+        self.current = None;
     }
 
     /// `now` is the number of the latest access.
     pub fn event(&mut self, runner: Runner, event: Event, is_narrow: bool, now: u32) {
         match event {
             Event::Start => {
-                self.ctas.insert(runner.cta, Box::new(Cta::new(self.n_warps, now)));
+                self.end(runner.cta);
+                self.current = Some((runner.cta, Box::new(Cta::new(self.n_warps, now))));
             }
             // A warp counts as one thread.
             Event::WarpSync { .. } => {}

@@ -20,11 +20,11 @@ pub fn all_until(stamps: &[u32], last: Stamp) -> bool {
     all_in(stamps, Stamp(0), last)
 }
 
-/// Writes the stamp of the lane that accesses each unit: `stamp` is lane 0's, and a lane accesses `1 << shift` units.
+/// Notes the lane that accesses each unit: `stamp` is lane 0's, and a lane accesses `1 << shift` units.
 #[inline(always)]
-pub fn note_writer(writer: &mut [u32], stamp: Stamp, shift: u32) {
-    for (unit, writer) in (0u32..).zip(writer) {
-        *writer = stamp.0 + (unit >> shift);
+pub fn note_all(stamps: &mut [u32], stamp: Stamp, shift: u32) {
+    for (unit, noted) in (0u32..).zip(stamps) {
+        *noted = stamp.0 + (unit >> shift);
     }
 }
 
@@ -69,10 +69,29 @@ pub struct Row {
 #[inline(always)]
 pub fn read(row: Row, writer: &[u32], first: &mut [u32], last: &mut [u32]) -> bool {
     let is_clean = row.begin <= row.floor && all_in(writer, row.begin, row.floor);
-    if is_clean {
+    if !is_clean {
+        return false;
+    }
+    // Mostly the units have one history, and one of their readers changes.
+    if all_until(first, row.floor) {
+        note_all(first, row.stamp, row.shift);
+    } else if all_read_by_others(first, row) {
+        note_all(last, row.stamp, row.shift);
+    } else {
         note_readers(first, last, row.stamp, row.shift, row.floor);
     }
-    is_clean
+    true
+}
+
+/// Whether other threads than those of the row read all units first since the floor.
+#[inline(always)]
+fn all_read_by_others(first: &[u32], row: Row) -> bool {
+    let mut is_own = 0;
+    for (unit, first) in (0u32..).zip(first) {
+        let now = row.stamp.0 + (unit >> row.shift);
+        is_own |= u32::from(*first <= row.floor.0) | u32::from(Stamp(*first ^ now).thread() == 0);
+    }
+    is_own == 0
 }
 
 /// Notes a write of units that no unordered access touched; false, and nothing noted, if there are others.
@@ -81,7 +100,7 @@ pub fn read(row: Row, writer: &[u32], first: &mut [u32], last: &mut [u32]) -> bo
 pub fn write(row: Row, writer: &mut [u32], first: &[u32], last: &[u32]) -> bool {
     let is_clean = all_until(writer, row.floor) && all_until(first, row.floor) && all_until(last, row.floor);
     if is_clean {
-        note_writer(writer, row.stamp, row.shift);
+        note_all(writer, row.stamp, row.shift);
     }
     is_clean
 }

@@ -12,15 +12,14 @@ use std::arch::x86_64::*;
 /// # Safety
 /// The CPU must have AVX-512 F, BW, VL and DQ.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
-pub fn halves(fragments: &Fragments) -> [Words; 4] {
-    if fragments.is_bf16 { product::<true>(fragments) } else { product::<false>(fragments) }
+pub fn halves(fragments: &Fragments, d: &mut [Words; 4]) {
+    if fragments.is_bf16 { product::<true>(fragments, d) } else { product::<false>(fragments, d) }
 }
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
-fn product<const BF16: bool>(fragments: &Fragments) -> [Words; 4] {
+fn product<const BF16: bool>(fragments: &Fragments, d: &mut [Words; 4]) {
     let Fragments { n_k, a, b, c, .. } = fragments;
-    let mut d = [Words([0; 32]); 4];
     let right = [columns_of_b::<BF16>(b[0]), columns_of_b::<BF16>(b[1])];
     for block in 0..2 {
         for quad in 0..2 {
@@ -41,7 +40,6 @@ fn product<const BF16: bool>(fragments: &Fragments) -> [Words; 4] {
             put(&mut d[2 * block + 1], quad, canonical(odd));
         }
     }
-    d
 }
 
 /// A register of B: [t][k % 2][even, odd columns], four columns in each row of the vector.

@@ -190,8 +190,8 @@ fn integer(factor: Factor, word: u32, element: usize) -> i32 {
 }
 
 /// [`floats`] for the shapes that the other builds have by hand.
-pub fn halves(fragments: &Fragments) -> [Words; 4] {
+pub fn halves(fragments: &Fragments, d: &mut [Words; 4]) {
     let Fragments { is_bf16, n_k, a, b, c } = fragments;
     let factor = if *is_bf16 { Factor::Bf16 } else { Factor::F16 };
-    floats(Shape { n_row_blocks: 2, n_k: *n_k }, (factor, factor), false, a, b, c)
+    *d = floats(Shape { n_row_blocks: 2, n_k: *n_k }, (factor, factor), false, a, b, c);
 }

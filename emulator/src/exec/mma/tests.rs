@@ -67,10 +67,13 @@ fn all_builds_agree_bit_for_bit() {
             b: b.each_ref(),
             c: c.each_ref(),
         };
-        let expected = portable::halves(&fragments);
+        let mut expected = [Words([0; 32]); 4];
+        portable::halves(&fragments, &mut expected);
         for (name, halves) in builds() {
+            let mut d = [Words([!0; 32]); 4];
             // SAFETY: `builds` lists what this CPU can run.
-            assert_eq!(unsafe { halves(&fragments) }, expected, "{name}, round {round}");
+            unsafe { halves(&fragments, &mut d) };
+            assert_eq!(d, expected, "{name}, round {round}");
         }
     }
 }
@@ -86,7 +89,8 @@ fn a_nan_is_canonical_and_infinity_stays() {
     let fragments = Fragments { is_bf16: true, n_k: 2, a, b, c: [&c; 4] };
     for (name, halves) in builds() {
         // SAFETY: `builds` lists what this CPU can run.
-        let d = unsafe { halves(&fragments) };
+        let mut d = [Words([0; 32]); 4];
+        unsafe { halves(&fragments, &mut d) };
         assert_eq!(d[0].0[0], f32::INFINITY.to_bits(), "{name}");
         // Infinity times the zero of column 1.
         assert_eq!(d[1].0[0], 0x7fff_ffff, "{name}");
@@ -140,7 +144,7 @@ fn each_place(factor: Factor, rows: usize, n_k: usize, one: u32, result_one: u32
             insert(&mut registers.words[a], row % 8 * 4 + t, k % p, bits, one);
             insert(&mut registers.words[n_a + k_register], column * 4 + t, k % p, bits, one);
             // SAFETY: the portable build runs everywhere.
-            unsafe { run(&mut registers, &inst, &operands, portable::halves) };
+            unsafe { run(&mut registers, &inst, &operands, &mut [Words([0; 32]); 4], portable::halves) };
             let is_half = flags & flag::HALVES != 0;
             for lane in 0..32 {
                 for i in 0..rows / 8 * if is_half { 1 } else { 2 } {
@@ -183,7 +187,7 @@ fn integers_have_signs_and_saturate() {
         registers.words[4..6].fill(Words([b_word; 32]));
         registers.words[6..10].fill(Words([c as u32; 32]));
         // SAFETY: the portable build runs everywhere.
-        unsafe { run(&mut registers, &inst, &operands, portable::halves) };
+        unsafe { run(&mut registers, &inst, &operands, &mut [Words([0; 32]); 4], portable::halves) };
         registers.words[usize::from(inst.d[3])].0[31] as i32
     };
     let ones = 0xffff_ffff;
@@ -206,11 +210,12 @@ fn mma_speed() {
     let c = Words([0; 32]);
     let fragments = Fragments { is_bf16: true, n_k: 2, a: [&plane; 4], b: [&plane; 2], c: [&c; 4] };
     for (name, halves) in builds() {
+        let mut d = [Words([0; 32]); 4];
         let best = (0..20).map(|_| {
             let started = std::time::Instant::now();
             for _ in 0..10_000 {
                 // SAFETY: `builds` lists what this CPU can run.
-                std::hint::black_box(unsafe { halves(std::hint::black_box(&fragments)) });
+                unsafe { halves(std::hint::black_box(&fragments), std::hint::black_box(&mut d)) };
             }
             started.elapsed().as_nanos() as f64 / 10_000.0
         });
