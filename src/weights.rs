@@ -1,5 +1,5 @@
-//! The weights of a model directory: safetensors files mapped into memory, checked against the config before
-//! a single byte is uploaded.
+//! The weights of a model directory: safetensors files, checked against the config before a single byte is uploaded.
+//! The checks see them through a map; what is loaded is read.
 //!
 //! Files hold bf16, f16 or f32. The device holds one type: f16 if the files have any f16 tensor, else bf16; f32
 //! tensors are rounded to it, and [`Weights::notice`] says so. bf16 and f16 in one model are refused: neither
@@ -10,7 +10,6 @@ mod header;
 mod mapped;
 pub mod names;
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
@@ -186,20 +185,14 @@ impl<'a> TensorView<'a> {
 
     /// Reads the values from the file into `into`, in the device's type.
     pub fn read(&self, weight_type: WeightType, into: &mut [u8]) -> Result<()> {
-        if self.dtype != Dtype::F32 {
-            return self.file.read_at(self.start, into);
-        }
-        let mut bytes = vec![0; self.bytes.len()];
-        self.file.read_at(self.start, &mut bytes)?;
-        into.copy_from_slice(&self.rounded(&bytes, weight_type)?);
-        Ok(())
-    }
-
-    /// The same values in the device's type; borrowed where the file has that type.
-    pub fn to(&self, weight_type: WeightType) -> Result<Cow<'a, [u8]>> {
         match (self.dtype, weight_type) {
-            (Dtype::BF16, WeightType::Bf16) | (Dtype::F16, WeightType::F16) => Ok(Cow::Borrowed(self.bytes)),
-            (Dtype::F32, _) => self.rounded(self.bytes, weight_type).map(Cow::Owned),
+            (Dtype::BF16, WeightType::Bf16) | (Dtype::F16, WeightType::F16) => self.file.read_at(self.start, into),
+            (Dtype::F32, _) => {
+                let mut bytes = vec![0; self.bytes.len()];
+                self.file.read_at(self.start, &mut bytes)?;
+                into.copy_from_slice(&self.rounded(&bytes, weight_type)?);
+                Ok(())
+            }
             (dtype, _) => panic!("{dtype} to {weight_type:?}: open() refuses such models"),
         }
     }

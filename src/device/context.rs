@@ -34,7 +34,7 @@ impl Context {
             }
             None => {
                 let context: &'static Context = Box::leak(Box::new(Context::open(choice)?));
-                context.modules.load_in_background(context.cuda.clone());
+                context.modules.load_in_background(&context.cuda);
                 *opened = Some((choice, context));
                 Ok(context)
             }

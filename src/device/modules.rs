@@ -1,13 +1,13 @@
 //! The kernels' modules: the driver translates their PTX, which takes as long as reading some GB of weights.
 //!
-//! A thread of its own goes through the modules as soon as the device is open; who needs a kernel that is not there yet
+//! Threads of its own go through the modules as soon as the device is open; who needs a kernel that is not there yet
 //! loads its module, or waits for the thread that does. A module that cannot be loaded is the error of all who need it.
 
 use super::{DeviceError, Module, Prototype, Result, error, prototypes};
 use cudarc::driver::{CudaContext, result, sys};
 use std::collections::HashMap;
 use std::ffi::{CString, c_void};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -17,8 +17,9 @@ pub(super) struct Modules {
     shared_limit: u32,
     /// In the order of [`prototypes::MODULES`]; empty before the first need.
     loaded: Vec<OnceLock<Result<Loaded>>>,
-    background: Mutex<Option<JoinHandle<()>>>,
-    is_stopped: AtomicBool,
+    background: Mutex<Vec<JoinHandle<()>>>,
+    /// The first, of the modules by size, that no thread of the background has taken.
+    next: AtomicUsize,
 }
 
 /// A module on the device.
@@ -39,7 +40,7 @@ impl Modules {
     /// None of them loaded. A block of any kernel may use `shared_limit` bytes of shared memory.
     pub fn new(shared_limit: u32) -> Modules {
         let loaded = prototypes::MODULES.iter().map(|_| OnceLock::new()).collect();
-        Modules { shared_limit, loaded, background: Mutex::new(None), is_stopped: AtomicBool::new(false) }
+        Modules { shared_limit, loaded, background: Mutex::default(), next: AtomicUsize::new(0) }
     }
 
     /// A kernel, loaded. The context is current on this thread.
@@ -56,27 +57,31 @@ impl Modules {
     }
 
     /// Begins to load them all, the small ones first: they are what loading weights waits for.
-    pub fn load_in_background(&'static self, cuda: Arc<CudaContext>) {
+    pub fn load_in_background(&'static self, cuda: &Arc<CudaContext>) {
         let mut order: Vec<usize> = (0..self.loaded.len()).collect();
         order.sort_by_key(|module| prototypes::MODULES[*module].ptx.len());
-        let load = move || {
-            if cuda.bind_to_thread().is_err() {
-                return; // who needs a kernel will see it
-            }
-            for module in order {
-                if self.is_stopped.load(Ordering::Relaxed) || self.module(module).is_err() {
-                    break;
+        let load = move |cuda: Arc<CudaContext>, order: Vec<usize>| {
+            // Who needs a kernel will see what goes wrong here.
+            if cuda.bind_to_thread().is_ok() {
+                while let Some(module) = order.get(self.next.fetch_add(1, Ordering::Relaxed)) {
+                    let _ = self.module(*module);
                 }
             }
         };
-        *self.background.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread::spawn(load));
+        // Most of the cores are for those who read weights.
+        let n_threads = thread::available_parallelism().map_or(1, |n_cores| (n_cores.get() / 4).clamp(1, 4));
+        let start = |_| {
+            let (cuda, order) = (cuda.clone(), order.clone());
+            thread::spawn(move || load(cuda, order))
+        };
+        self.background.lock().unwrap_or_else(PoisonError::into_inner).extend((0..n_threads).map(start));
     }
 
-    /// Ends the thread that loads them: a process must not end while it is in the driver. What is missing then will be
+    /// Ends the threads that load them: a process must not end while they are in the driver. What is missing then will be
     /// loaded when it is needed.
     pub fn stop(&self) {
-        self.is_stopped.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.background.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        self.next.store(self.loaded.len(), Ordering::Relaxed);
+        for thread in self.background.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             let _ = thread.join(); // its panic has been shown
         }
     }

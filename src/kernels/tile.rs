@@ -27,9 +27,9 @@ pub fn n_tiled(shape: [u32; 2]) -> u64 {
 }
 
 impl<W: Half> Tile<'_, W> {
-    /// One warp a row, and one block a multiprocessor at the most.
+    /// Four rows a warp, and one block a multiprocessor at the most.
     pub fn launch(&self, device: &Device) -> Result<()> {
-        self.launch_grid(device, Grid::x(self.n_rows.div_ceil(8).min(device.n_multiprocessors())))
+        self.launch_grid(device, Grid::x(self.n_rows.div_ceil(32).min(device.n_multiprocessors())))
     }
 
     /// On any grid.
