@@ -37,7 +37,7 @@ struct Thread {
     }
 };
 
-// Positions, both ends included. Without any, the first is one past the last.
+// Positions, both ends included. Without any, the last is 0, and the first no_key.
 struct Span {
     uint32_t first, last;
 

@@ -84,7 +84,7 @@ struct Row {
         is_there = token == past;
         index = token * step.n_heads + kv_head * n_shared + column % n_shared;
         const uint32_t own = tokens.position + token;
-        keys = is_there ? Span{own - step.n_before(token), own} : Span{1, 0};
+        keys = is_there ? Span{own - step.n_before(token), own} : Span{no_key, 0};
     }
 
     // Whether it sees a key of an item: its ranges are in successive items.
@@ -247,7 +247,7 @@ attend_item(Shared& shared, const Step<W>& step, const Tokens& tokens, uint32_t 
             for (uint32_t i = 0; i < n_held; i++)
                 if (there >> (i * n_tile_keys) & 0xffff) tiles[i].load_values(cache, thread, row, i * n_tile_keys);
     };
-    if (!is_empty) load(0, 0);  // memory is busy from here on
+    if (holds_both && !is_empty) load(0, 0);  // memory is busy from here on
 
     const uint32_t n_octets = ceil_div((tokens.end - tokens.first) * step.n_shared_heads(), n_columns);
     const float scale = 1.44269504f / sqrtf(step.head_dim);  // log2(e), for the exponentials are powers of two
@@ -259,7 +259,7 @@ attend_item(Shared& shared, const Step<W>& step, const Tokens& tokens, uint32_t 
             Softmax<n_parts> softmax;
             for (uint32_t round = 0; round < size; round += n_held * n_warps * n_tile_keys) {
                 for (uint32_t later = 0; later <= (has_next ? period : 0); later += period) {
-                    if (later > 0 ? is_double : !is_held && n + round > 0) load(round, later);
+                    if (later > 0 ? is_double : !holds_both || (!is_held && n + round > 0)) load(round, later);
                     uint32_t keys[n_held];  // the first of each tile
 #pragma unroll
                     for (uint32_t i = 0; i < n_held; i++) {
