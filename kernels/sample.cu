@@ -100,6 +100,19 @@ __device__ uint32_t draw(const Params& request)
     return pick(shared.random);
 }
 
+// The least rank of the block.
+__device__ inline uint64_t block_min(uint64_t rank, uint64_t (&of_warps)[n_warps])
+{
+    for (uint32_t pass = 0; pass < 2; pass++) {
+        for (uint32_t step = 16; step > 0; step /= 2) rank = min(rank, __shfl_xor_sync(~0u, rank, step));
+        if (pass == 1) break;
+        if (lane_index() == 0) of_warps[warp_index()] = rank;
+        __syncthreads();  // every warp reads what all have written
+        rank = of_warps[lane_index()];
+    }
+    return rank;
+}
+
 // Adds bias and penalties to the logits, for all that follows, and returns the rank of the token that is the likeliest
 // then; no_rank if none is possible.
 __device__ __noinline__ uint64_t adjust(
