@@ -75,6 +75,7 @@ struct Scratch<W> {
 struct Choice {
     params: Buffer<u32>, // [SAMPLE_PARAMS]
     bias: Buffer<f32>,   // [vocab_size]
+    scores: Buffer<f32>, // [vocab_size], scratch
     counts: Buffer<u32>, // [vocab_size]
     stop: Buffer<u32>,   // [1]
     records: Records,    // the host's
@@ -180,6 +181,7 @@ impl<W: Half> Model<W> {
         let choice = Choice {
             params: zeroed(device, plan, "params")?,
             bias: zeroed(device, plan, "bias")?,
+            scores: zeroed(device, plan, "scores")?,
             counts: zeroed(device, plan, "counts")?,
             stop: zeroed(device, plan, "stop")?,
             records: Records::new(device, N_RECORDS)?,
@@ -334,6 +336,7 @@ impl<W: Half> Forward for Model<W> {
             params: &c.params,
             logits: &s.logits,
             bias: &c.bias,
+            scores: &mut c.scores,
             counts: &mut c.counts,
             best: &mut s.best,
             tokens: &mut s.tokens,

@@ -142,6 +142,7 @@ impl Plan {
         add("best", U64, &[MAX_TOKENS]); // code of each row's best token
         add("params", U32, &[SAMPLE_PARAMS]); // how the next token is chosen
         add("bias", F32, &[vocab_size]);
+        add("scores", F32, &[vocab_size]); // logits with bias and penalties
         add("counts", U32, &[vocab_size]); // how often each token occurred
         add("stop", U32, &[1]);
     }

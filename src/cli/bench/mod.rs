@@ -125,7 +125,8 @@ impl Bench {
 
     /// Without a window, the context is what the tests need if nothing else is asked for.
     fn options(&self, config: &Config, work: &Workload) -> Options {
-        let needed = work.depth.saturating_add(work.n_prompt.max(work.n_gen));
+        // What is generated begins with a token that is given, and is measured from the one after it.
+        let needed = work.depth.saturating_add(work.n_prompt.max(work.n_gen.saturating_add(2)));
         let options = self.running.options();
         let context = options.context.or(config.window.is_none().then_some(needed));
         Options { context, ..options }
