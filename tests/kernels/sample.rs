@@ -194,6 +194,7 @@ fn frequencies_are_the_probabilities() {
 }
 
 /// At a temperature that makes all equally likely, what is drawn over many positions is what the filters leave.
+/// No p is a sum of shares, which ex2.approx may miss by a bit.
 #[test]
 fn filters_leave_what_they_should() {
     let device = open();
@@ -204,9 +205,9 @@ fn filters_leave_what_they_should() {
         (Sampling { top_k: 3, ..even.clone() }, &[0, 2, 3]),
         (Sampling { top_k: 4, ..even.clone() }, &[0, 2, 3, 5]),
         (Sampling { top_k: 5, ..even.clone() }, &[0, 2, 3, 5, 7]),
-        (Sampling { top_p: 0.25, ..even.clone() }, &[0, 2]),
+        (Sampling { top_p: 0.24, ..even.clone() }, &[0, 2]),
         (Sampling { top_p: 0.26, ..even.clone() }, &[0, 2, 3]),
-        (Sampling { top_k: 6, top_p: 0.5, ..even.clone() }, &[0, 2, 3]),
+        (Sampling { top_k: 6, top_p: 0.49, ..even.clone() }, &[0, 2, 3]),
         (Sampling { top_p: 0.65, top_k: 7, ..even.clone() }, &[0, 2, 3, 5, 7]),
         (Sampling { logit_bias: vec![(0, -INF), (1, 2.5), (3, -0.5)], top_k: 3, ..even.clone() }, &[2, 5, 7]),
         (Sampling { min_p: 0.36, ..hot() }, &[0, 2, 3, 5, 7]),
