@@ -1,5 +1,5 @@
 //! Planted once, each seen to fail here: a window longer by one at either end, staged rows read from the ring, ranges
-//! aligned to the window's first key, a tile's second lap left out or added in the first, tickets that are not reset,
+//! aligned to the window's first key, an item's second range left out or not loaded, tickets that are not reset,
 //! weights rounded to one bf16.
 
 use crate::common::oracle::*;
@@ -246,6 +246,7 @@ fn decode_attention_window_is_exact() {
         let n_tokens = case.int(1..=8);
         let step = Step::at(case, position, n_tokens, n_slots, window);
         let before: Vec<bf16> = step.run(case, None, Own::Staging);
+        assert!(before.iter().all(|it| it.is_finite()), "a slot that no token sees is NaN");
 
         let token = case.int(0..=n_tokens - 1);
         let (first, own) = step.seen(token);
