@@ -52,7 +52,7 @@ struct Record {
 };
 static_assert(sizeof(Record) == 32 * sizeof(uint64_t), "the host's words");
 
-// Philox4x32-10 (Salmon et al., SC 2011), as in src/sampler/philox.rs: 64 random bits.
+// Philox4x32-10 (Salmon et al., SC 2011), 64 random bits for each (seed, position).
 __device__ uint64_t random_bits(uint64_t seed, uint64_t position)
 {
     uint32_t counter[4] = {uint32_t(position), uint32_t(position >> 32), 0, 0};

@@ -20,14 +20,12 @@
 //! The kernel counts probabilities in units of 2^-31 of the likeliest token's: one below half of that is never drawn.
 
 mod params;
-mod philox;
 mod records;
 
 pub use params::{Limits, Params, prompt_counts};
 pub use records::{Finished, Record, Records, TokenLogprob};
 
 use crate::error::{Error, Result};
-use crate::ring::Position;
 
 /// What the user asked for. The default is greedy.
 #[derive(Clone, Debug, PartialEq)]
@@ -90,147 +88,10 @@ impl Sampling {
         })
     }
 
-    /// Whether the token is simply the largest logit as the model gave it.
-    pub fn is_argmax(&self) -> bool {
-        self.temperature == 0.0 && !self.has_penalties() && self.logit_bias.is_empty()
-    }
-
     /// Whether it matters which tokens there were before.
     pub fn has_penalties(&self) -> bool {
         self.repetition_penalty != 1.0 || self.frequency_penalty != 0.0 || self.presence_penalty != 0.0
     }
-}
-
-/// Applies a [`Sampling`] on the host, but for bias, frequency and presence, keeping its working memory between tokens.
-pub struct Sampler {
-    sampling: Sampling,
-    candidates: Vec<Candidate>,
-    /// `[vocab_size]` whether the token is in the history.
-    is_seen: Vec<bool>,
-}
-
-#[derive(Clone, Copy)]
-struct Candidate {
-    id: u32,
-    logit: f32,
-    /// exp((logit - max) / temperature): 1 for the likeliest.
-    weight: f64,
-}
-
-impl Sampler {
-    pub fn new(sampling: Sampling) -> Result<Self> {
-        sampling.validate()?;
-        let is_for_the_kernel =
-            sampling.frequency_penalty != 0.0 || sampling.presence_penalty != 0.0 || !sampling.logit_bias.is_empty();
-        assert!(!is_for_the_kernel, "bias, frequency and presence are the kernel's");
-        Ok(Self { sampling, candidates: vec![], is_seen: vec![] })
-    }
-
-    pub fn sampling(&self) -> &Sampling {
-        &self.sampling
-    }
-
-    /// Chooses the token at `position`.
-    ///
-    /// - `logits` `[vocab_size]`: of the token before it; the penalty is applied in place
-    /// - `history`: every id so far, prompt included, each below `vocab_size`
-    pub fn sample(&mut self, logits: &mut [f32], history: &[u32], position: Position) -> Result<u32> {
-        self.penalize(logits, history);
-        let best = argmax(logits).ok_or(Error::Logits { position: position.0, n_logits: logits.len() })?;
-        if self.sampling.temperature == 0.0 {
-            return Ok(best);
-        }
-        self.filter(logits, logits[best as usize]);
-        Ok(draw(&mut self.candidates, philox::uniform(self.sampling.seed, position.0)))
-    }
-
-    /// Once per token, however often it occurred.
-    fn penalize(&mut self, logits: &mut [f32], history: &[u32]) {
-        let penalty = self.sampling.repetition_penalty;
-        if penalty == 1.0 {
-            return;
-        }
-        self.is_seen.clear();
-        self.is_seen.resize(logits.len(), false);
-        for &id in history {
-            if !std::mem::replace(&mut self.is_seen[id as usize], true) {
-                let logit = &mut logits[id as usize];
-                *logit = if *logit > 0.0 { *logit / penalty } else { *logit * penalty };
-            }
-        }
-    }
-
-    /// Leaves in `candidates` the tokens that may be drawn, with their weights.
-    fn filter(&mut self, logits: &[f32], max: f32) {
-        let Self { sampling: Sampling { temperature, top_k, top_p, min_p, .. }, candidates, .. } = self;
-        candidates.clear();
-        candidates.extend(
-            (0..).zip(logits).filter(|(_, logit)| **logit > f32::NEG_INFINITY).map(|(id, &logit)| Candidate {
-                id,
-                logit,
-                weight: weight(logit, max, *temperature),
-            }),
-        );
-
-        let top_k = *top_k as usize;
-        if 0 < top_k && top_k < candidates.len() {
-            candidates.select_nth_unstable_by(top_k - 1, likelier_first);
-            candidates.truncate(top_k);
-        }
-        if *top_p < 1.0 {
-            candidates.sort_unstable_by(likelier_first);
-            candidates.truncate(nucleus(candidates, f64::from(*top_p)));
-        }
-        // The likeliest has weight 1 and always stays.
-        candidates.retain(|it| it.weight >= f64::from(*min_p));
-    }
-}
-
-/// The largest logit; the lowest id among equals; `None` if every one is NaN or -inf.
-pub fn argmax(logits: &[f32]) -> Option<u32> {
-    let mut best = (None, f32::NEG_INFINITY);
-    for (id, &logit) in (0..).zip(logits) {
-        if logit > best.1 {
-            best = (Some(id), logit);
-        }
-    }
-    best.0
-}
-
-fn weight(logit: f32, max: f32, temperature: f32) -> f64 {
-    if logit == max {
-        return 1.0; // also where max is +inf, and the difference would be NaN
-    }
-    ((f64::from(logit) - f64::from(max)) / f64::from(temperature)).exp()
-}
-
-/// A total order: NaN never gets this far.
-fn likelier_first(a: &Candidate, b: &Candidate) -> std::cmp::Ordering {
-    b.logit.total_cmp(&a.logit).then(a.id.cmp(&b.id))
-}
-
-/// How many of the candidates, likeliest first, it takes to reach the share `top_p` of all weight.
-fn nucleus(candidates: &[Candidate], top_p: f64) -> usize {
-    let enough = top_p * candidates.iter().map(|it| it.weight).sum::<f64>();
-    let mut sum = 0.0;
-    let n_short = candidates.iter().take_while(|it| {
-        sum += it.weight;
-        sum < enough
-    });
-    n_short.count() + 1
-}
-
-/// The candidate at the share `uniform` (in [0, 1)) of all weight, counted in the order of ids, so that it
-/// does not matter how the filters left them.
-fn draw(candidates: &mut [Candidate], uniform: f64) -> u32 {
-    candidates.sort_unstable_by_key(|it| it.id);
-    let target = uniform * candidates.iter().map(|it| it.weight).sum::<f64>();
-    let mut sum = 0.0;
-    let drawn = candidates.iter().find(|it| {
-        sum += it.weight;
-        target < sum
-    });
-    drawn.expect("target < total: uniform < 1, and the same sum in the same order").id
 }
 
 #[cfg(test)]

@@ -108,14 +108,32 @@ impl Choice {
     }
 }
 
-/// Philox4x32-10 (Salmon et al., SC 2011), the first two words.
+/// 64 random bits for each (seed, position).
 pub fn random_bits(seed: u64, position: u64) -> u64 {
-    let half = |it: u64, upper: bool| if upper { (it >> 32) as u32 } else { it as u32 };
-    let (mut c, mut k) = ([half(position, false), half(position, true), 0, 0], [half(seed, false), half(seed, true)]);
+    let halves = |it: u64| [it as u32, (it >> 32) as u32];
+    let [low, high] = halves(position);
+    let [c0, c1, ..] = philox([low, high, 0, 0], halves(seed));
+    u64::from(c1) << 32 | u64::from(c0)
+}
+
+/// Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011).
+fn philox(mut c: [u32; 4], mut k: [u32; 2]) -> [u32; 4] {
+    let high = |it: u64| (it >> 32) as u32;
     for _ in 0..10 {
         let (a, b) = (u64::from(c[0]) * 0xD251_1F53, u64::from(c[2]) * 0xCD9E_8D57);
-        c = [half(b, true) ^ c[1] ^ k[0], b as u32, half(a, true) ^ c[3] ^ k[1], a as u32];
+        c = [high(b) ^ c[1] ^ k[0], b as u32, high(a) ^ c[3] ^ k[1], a as u32];
         k = [k[0].wrapping_add(0x9E37_79B9), k[1].wrapping_add(0xBB67_AE85)];
     }
-    u64::from(c[1]) << 32 | u64::from(c[0])
+    c
+}
+
+/// The known answers of the authors' Random123 library.
+#[test]
+fn philox_gives_the_known_answers() {
+    assert_eq!(philox([0; 4], [0; 2]), [0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8]);
+    assert_eq!(philox([!0; 4], [!0; 2]), [0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd]);
+    assert_eq!(
+        philox([0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344], [0xa4093822, 0x299f31d0]),
+        [0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1]
+    );
 }
