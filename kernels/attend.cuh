@@ -102,7 +102,10 @@ struct Cache {
 
     __device__ const bf16* k(uint32_t row) const { return at(row & is_staged ? k_staged : k_ring, row); }
     __device__ const bf16* v(uint32_t row) const { return at(row & is_staged ? v_staged : v_ring, row); }
-    __device__ const bf16* at(const bf16* rows, uint32_t row) const { return rows + size_t(row & ~is_staged) * row_dim; }
+    __device__ const bf16* at(const bf16* rows, uint32_t row) const
+    {
+        return rows + size_t(row & ~is_staged) * row_dim;
+    }
 
     // 16 bytes at some dims of a row; where the head has no such dims, which then count for nothing, at others.
     __device__ uint4 load(const bf16* row, uint32_t dim) const
@@ -118,7 +121,7 @@ template <uint32_t n_parts> struct Tile {
     uint4 k[2 * n_parts][2];  // dims 32*i + 8*c of the keys g and g + 8
     uint4 v[n_parts][4];  // dims 64*i + 8*g of the keys 2*c, 2*c + 1, 2*c + 8 and 2*c + 9
 
-    // `row` is that of the tile's key `lane % 16 - first_lane`, for lanes from first_lane on.
+    // Lane first_lane + i knows the `row` of the tile's key i.
     __device__ void load_keys(const Cache& cache, const Thread& thread, uint32_t row, uint32_t first_lane)
     {
 #pragma unroll

@@ -10,21 +10,22 @@
 //   out                 [n_tokens, n_heads, head_dim]              in the weights' type: it feeds the O projection
 //
 // The token at position i sees the keys j with i - window < j <= i; a window of 2^32 - 1 is none. Query head h reads
-// kv head h / (n_heads / n_kv_heads) (GQA, arXiv 2305.13245). Values are finite, or nobody's row is.
+// kv head h / (n_heads / n_kv_heads) (GQA, arXiv 2305.13245).
 //
 // A row's keys are cut into ranges, aligned in absolute positions, of the smallest power of two (64 or more) of which
 // 16 hold all that it sees, so that 16 blocks a kv head share the work (flash-decoding). One item of work is a kv head
 // and every 16th range:
 //
 //   range    0   1  ..  15 | 16  17 ..         A full window ends inside a range and begins inside the one 16 before,
-//   item     0   1  ..  15 |  0   1 ..         so that the two are one item, of as many keys as each other has.
+//   item     0   1  ..  15 |  0   1 ..         so that the two are one item, with as many keys as any other.
 //
 // The block's warps take tiles of 16 keys in turn. Scores are K Q^T by mma.sync with keys as rows and eight queries (a
-// token's heads that share the kv head, then the next token's) as columns, and values are V^T P^T, with the weights P as
-// the sum of two bf16. K and V go from memory to the registers that mma reads, all that a block has to load at once.
-// Each warp, then each item keeps maximum, sum and weighted values (online softmax, arXiv 1805.02867); the block that
-// finishes a row's last item adds the items in order. A key outside the window weighs exactly 0 and changes nothing, so a
-// row's bits depend on its position, its window and the keys in it, and not on the other rows, the grid or where keys lie.
+// token's heads that share the kv head, then the next token's) as columns, and values are V^T P^T, with the weights P
+// as the sum of two bf16. K and V go from memory to the registers that mma reads, all that a block has to load at
+// once. Each warp, then each item keeps maximum, sum and weighted values (online softmax, arXiv 1805.02867); the block
+// that finishes a row's last item adds the items in order. A key outside the window weighs exactly 0 and changes
+// nothing, so a row's bits depend on its position, its window and the keys in it, and not on the other rows, the grid
+// or where keys lie. (0 times infinity is NaN: keys and values that some row of the step sees must be finite.)
 //
 // Right for every grid; a block for each kv head and item is fastest.
 #include "attend.cuh"
@@ -216,7 +217,8 @@ combine(Shared& shared, const Step<W>& step, const Tokens& tokens, uint32_t kv_h
 // One item for some tokens, whose tickets begin at `ticket`.
 template <uint32_t n_parts, typename W>
 __device__ void
-attend_item(Shared& shared, const Step<W>& step, const Tokens& tokens, uint32_t ticket, uint32_t kv_head, uint32_t item)
+attend_item(
+    Shared& shared, const Step<W>& step, const Tokens& tokens, uint32_t ticket, uint32_t kv_head, uint32_t item)
 {
     // Of heads that are wider than 128, registers hold a tile's keys or its values.
     constexpr bool holds_both = n_parts <= 2;
@@ -235,7 +237,8 @@ attend_item(Shared& shared, const Step<W>& step, const Tokens& tokens, uint32_t 
     const auto load = [&](uint32_t round, uint32_t later) {
         const Thread thread;
         const uint32_t offset = round + (thread.lane / n_tile_keys % n_held * n_warps + thread.warp) * n_tile_keys;
-        const uint32_t early = base + offset + later + thread.lane % n_tile_keys, late = early + (is_double ? 0 : period);
+        const uint32_t early = base + offset + later + thread.lane % n_tile_keys;
+        const uint32_t late = early + (is_double ? 0 : period);
         const bool is_there = offset < size && (seen.has(early) || seen.has(late));
         row = cache.row(!is_there ? seen.last : seen.has(early) ? early : late);
         const uint32_t there = __ballot_sync(~0u, is_there);
