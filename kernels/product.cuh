@@ -56,6 +56,14 @@ template <uint32_t i, typename T> __device__ inline void load_weights(uint4 (&to
                  : "l"(from), "n"(i * 1024 + 512));
 }
 
+// A value that is in a register from here on: the compiler would compute it anew in each trip of a loop.
+template <typename T> __device__ inline T keep(T value)
+{
+    if constexpr (sizeof(T) == 4) asm volatile("" : "+r"(value));
+    else asm volatile("" : "+l"(value));
+    return value;
+}
+
 // Warps that share a row, at least two: a power of two, so that they divide a block.
 __device__ inline uint32_t segments_of(uint32_t n_in) { return n_in >= 2048 ? 8 : n_in >= 1024 ? 4 : 2; }
 
@@ -65,25 +73,24 @@ __device__ inline uint32_t block_tiles(uint32_t n_in) { return n_block_warps / s
 // A block's row tiles of a product: block_tiles at a time, each block's in turn.
 template <typename W> class Product {
     uint32_t n_in, n_tiles, n_segments;
-    uint32_t n_groups;                // columns of tiles
-    uint32_t first_group, end_group;  // this warp's segment
-    const W* pieces;                  // this lane's part of the first tile of its segment
+    uint32_t first_group, n_own;  // this warp's segment: where it begins, and its groups
+    uint32_t n_ragged;            // 1 if its last group has fewer than 32 columns
+    const W* own;                 // this lane's part of the segment, in the tile at hand
+    size_t grid_elements;         // from a block's tile to its next
     uint4 flight[n_flight_groups][2];
 
-    // Starts to load groups of a row tile, as far as they are this warp's.
-    __device__ void fetch(uint32_t tile, uint32_t group)
+    // Starts to load groups from a lane's part of the first on, as far as the segment has so many left.
+    __device__ void fetch(const W* from, uint32_t n_left)
     {
-        if (tile >= n_tiles) return;
-        const W* from = pieces + (size_t(tile) * n_groups + group) * n_tile_elements;
-        if (group + n_flight_groups <= end_group) {  // all of them at once
+        if (n_left >= n_flight_groups) {  // all of them at once
             load_weights<0>(flight[0], from);
             load_weights<1>(flight[1], from);
             load_weights<2>(flight[2], from);
             load_weights<3>(flight[3], from);
         } else {
-            if (group < end_group) load_weights<0>(flight[0], from);
-            if (group + 1 < end_group) load_weights<1>(flight[1], from);
-            if (group + 2 < end_group) load_weights<2>(flight[2], from);
+            if (n_left > 0) load_weights<0>(flight[0], from);
+            if (n_left > 1) load_weights<1>(flight[1], from);
+            if (n_left > 2) load_weights<2>(flight[2], from);
         }
     }
 
@@ -94,22 +101,22 @@ template <typename W> class Product {
         multiply_add(sums, a[0].z, a[1].z, a[0].w, a[1].w, b.z, b.w, W());
     }
 
-    // Multiplies what was fetched. `x` is at this lane's columns of group 0, of which `n_columns` are left in the row.
-    __device__ void multiply_fetched(float (&sums)[4], uint32_t group, const W* x, uint32_t n_columns) const
+    // Multiplies what was fetched, by this lane's columns of x.
+    __device__ void multiply_fetched(float (&sums)[4], const W* x, uint32_t n_left) const
     {
-        x += group * n_group_columns;
-        if (group + n_flight_groups <= end_group && (group + n_flight_groups) * n_group_columns <= n_in) {
+        if (n_left >= n_flight_groups + n_ragged) {
             uint4 b[n_flight_groups];  // all on their way before the first is needed
 #pragma unroll
             for (uint32_t i = 0; i < n_flight_groups; i++) b[i] = load_packed(x + i * n_group_columns);
 #pragma unroll
             for (uint32_t i = 0; i < n_flight_groups; i++) multiply(sums, i, b[i]);
         } else {
+            const bool has_column = threadIdx.x % 4 * piece_columns < n_in % n_group_columns;  // of a ragged group
 #pragma unroll
             for (uint32_t i = 0; i < n_flight_groups; i++) {
-                if (group + i >= end_group) break;
+                if (i >= n_left) break;
                 uint4 b = make_uint4(0, 0, 0, 0);
-                if ((group + i) * n_group_columns < n_columns) b = load_packed(x + i * n_group_columns);
+                if (has_column || i + n_ragged < n_left) b = load_packed(x + i * n_group_columns);
                 multiply(sums, i, b);
             }
         }
@@ -118,14 +125,17 @@ template <typename W> class Product {
 public:
     // Starts to load the first weights, so that they are under way while x is being prepared.
     __device__ Product(const W* weight, uint32_t n_in, uint32_t n_tiles)
-        : n_in(n_in), n_tiles(n_tiles), n_segments(segments_of(n_in)), n_groups(n_column_groups(n_in)), flight{}
+        : n_in(n_in), n_tiles(n_tiles), n_segments(keep(segments_of(n_in))), flight{}
     {
-        const uint32_t warp = threadIdx.x / 32, segment = warp % n_segments;
+        const uint32_t warp = threadIdx.x / 32, n_groups = n_column_groups(n_in);
         const uint32_t n_segment_groups = ceil_div(n_groups, n_segments);
-        first_group = segment * n_segment_groups;
-        end_group = min(first_group + n_segment_groups, n_groups);
-        pieces = weight + threadIdx.x % 32 * piece_columns;
-        fetch(blockIdx.x * block_tiles(n_in) + warp / n_segments, first_group);
+        first_group = min(warp % n_segments * n_segment_groups, n_groups);
+        n_own = keep(min(n_segment_groups, n_groups - first_group));
+        n_ragged = keep(uint32_t(n_in % n_group_columns > 0 && n_own > 0 && first_group + n_own == n_groups));
+        const uint32_t tile = blockIdx.x * block_tiles(n_in) + warp / n_segments;
+        own = weight + (size_t(tile) * n_groups + first_group) * n_tile_elements + threadIdx.x % 32 * piece_columns;
+        grid_elements = keep(size_t(gridDim.x * block_tiles(n_in)) * n_groups * n_tile_elements);
+        fetch(own, tile < n_tiles ? n_own : 0);
     }
 
     // `finish(tile, g, token, low, high)` gets the sums of rows g and g + 8 of each tile for a token, which may be
@@ -135,21 +145,27 @@ public:
     __device__ void run(const W* x, uint32_t x_stride, uint32_t n_tokens, Finish finish)
     {
         __shared__ float partials[2][n_block_warps][4][32];  // of the tiles at hand and of those before
-        const uint32_t warp = threadIdx.x / 32, lane = threadIdx.x % 32, column = lane % 4 * piece_columns;
-        x += min(lane / 4, n_tokens - 1) * x_stride + column;  // past the last token it is the last again, unused
-        const uint32_t n_columns = n_in > column ? n_in - column : 0;
-        const uint32_t n_block_tiles = block_tiles(n_in), n_grid_tiles = gridDim.x * n_block_tiles;
+        const uint32_t warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+        const uint32_t token = min(lane / 4, n_tokens - 1);  // past the last it is the last again, unused
+        const uint32_t x_own = keep(token * x_stride + first_group * n_group_columns + lane % 4 * piece_columns);
+        const uint32_t n_block_tiles = keep(block_tiles(n_in)), n_grid_tiles = keep(gridDim.x * n_block_tiles);
+        uint32_t tile = keep(blockIdx.x * n_block_tiles + warp / n_segments);
 
         uint32_t buffer = 0;
         for (uint32_t first = blockIdx.x * n_block_tiles; first < n_tiles; first += n_grid_tiles, buffer ^= 1) {
-            const uint32_t tile = first + warp / n_segments;
             float sums[4] = {};
-            if (tile < n_tiles) {
-                for (uint32_t group = first_group; group < end_group; group += n_flight_groups) {
-                    multiply_fetched(sums, group, x, n_columns);
-                    const bool is_last = group + n_flight_groups >= end_group;
-                    fetch(is_last ? tile + n_grid_tiles : tile, is_last ? first_group : group + n_flight_groups);
-                }
+            uint32_t n_left = tile < n_tiles ? n_own : 0;
+            tile += n_grid_tiles;
+            const uint32_t n_next = tile < n_tiles ? n_own : 0;
+            const W *from = own, *x_from = x + x_own;
+            own += grid_elements;
+            while (n_left > 0) {
+                multiply_fetched(sums, x_from, n_left);
+                x_from += n_flight_groups * n_group_columns;
+                from += n_flight_groups * n_tile_elements;
+                const bool is_last = n_left <= n_flight_groups;
+                n_left = is_last ? 0 : n_left - n_flight_groups;
+                fetch(is_last ? own : from, is_last ? n_next : n_left);
             }
 #pragma unroll
             for (uint32_t i = 0; i < 4; i++) partials[buffer][warp][i][lane] = sums[i];

@@ -17,6 +17,7 @@
 // A position is a 64-bit count that never wraps, and a turn is 2^64: their product wraps exactly where
 // whole turns do, so what is left of it is the angle, as exact at position 10^9 as at 0.
 //
+// Turning takes registers, so that two blocks fit on a multiprocessor where the other products have three.
 // Right for every grid; a block has norm_stride(dim) * n_tokens elements of dynamic shared memory.
 #include "norm.cuh"
 
@@ -67,7 +68,7 @@ __device__ inline Rows rows_of(
     return {ring + size_t(layer) * n_slots * row_dim, uint32_t(*position % n_slots), n_slots, row_dim};
 }
 
-extern "C" __global__ __launch_bounds__(256, 3) void qkv_bf16(
+extern "C" __global__ __launch_bounds__(256, 2) void qkv_bf16(
     const bf16* __restrict__ weight, const float* __restrict__ x, const float* __restrict__ squares,
     const bf16* __restrict__ norm, const uint64_t* __restrict__ turn_per_position,
     const uint64_t* __restrict__ position, bf16* __restrict__ q, bf16* __restrict__ k_ring, bf16* __restrict__ v_ring,
@@ -81,7 +82,7 @@ extern "C" __global__ __launch_bounds__(256, 3) void qkv_bf16(
         head_dim, eps);
 }
 
-extern "C" __global__ __launch_bounds__(256, 3) void qkv_f16(
+extern "C" __global__ __launch_bounds__(256, 2) void qkv_f16(
     const f16* __restrict__ weight, const float* __restrict__ x, const float* __restrict__ squares,
     const f16* __restrict__ norm, const uint64_t* __restrict__ turn_per_position,
     const uint64_t* __restrict__ position, bf16* __restrict__ q, bf16* __restrict__ k_ring, bf16* __restrict__ v_ring,
