@@ -127,7 +127,7 @@ pub trait Forward {
     fn set_choice(&mut self, params: &Params, bias: Option<&[f32]>, counts: &[u32]) -> Result<()>;
     /// What was chosen for a position, once it is known.
     fn record(&self, position: Position) -> Option<Record>;
-    /// Sets the position of the next token. Waits.
+    /// Sets the position of the next token. Waits, and forgets all records.
     fn set_position(&mut self, position: u64) -> Result<()>;
     /// What [`Forward::head`] made: [MAX_TOKENS, vocab_size].
     fn logits(&self) -> &Buffer<f32>;
@@ -214,7 +214,9 @@ impl<W: Half> Forward for Model<W> {
     }
 
     fn set_position(&mut self, position: u64) -> Result<()> {
-        self.scratch.position.copy_from(&[position])
+        self.scratch.position.copy_from(&[position])?;
+        self.choice.records.clear(); // they may be of the same positions in another sequence
+        Ok(())
     }
 
     fn step(&mut self, tokens: Range<u32>, keep: Keep) -> Result<()> {

@@ -305,7 +305,8 @@ impl Session {
         assert!(self.has_choice, "a token is chosen after those of a prompt, or after decoding one");
         let position = self.unread;
         if position > self.position {
-            return Err(Error::Context { max: position.0, needed: position.0 + 1 });
+            let max = self.ring.max_positions().expect("more tokens were asked for than `begin` was told");
+            return Err(Error::Context { max, needed: max + 1 });
         }
         self.unread.0 += 1;
         if self.unread < self.end && self.ring.max_positions().is_none_or(|max| position.0 < max) {

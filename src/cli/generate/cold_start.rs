@@ -59,6 +59,6 @@ mod tests {
         assert_eq!(lines.len(), 9);
         assert_eq!(lines[2], "  read          1.00 s  14.5 GB, 14.5 GB/s");
         assert_eq!(lines[3], "  upload       0.250 s  14.5 GB, 57.9 GB/s");
-        assert_eq!(lines[8], "all            1.45 s  1.16 x (read + upload)");
+        assert_eq!(lines[8], "all             1.45 s  1.16 x (read + upload)");
     }
 }

@@ -105,13 +105,13 @@ pub fn projects_and_turns<W: Number>(device: &Device) -> Result<()> {
     expect("v_staged", &first_two(&v_staged)?, &round(&[head(0, 3), head(1, 3)]))
 }
 
-/// Gates that let all or nothing through are far from 0: what is gated is one element, and its gate 64 times that.
+/// Gates that let all or nothing through are far from 0: what is gated is one element, and its gate 128 times that.
 pub fn gates<W: Number>(device: &Device) -> Result<()> {
     const HIDDEN_DIM: usize = 8;
     let it = Stream::<W>::new(device)?;
     let at = |row: usize| row * 37 % DIM; // the column of the one weight in a row that is not 0
     let rows = |value: f32| (0..HIDDEN_DIM * DIM).map(move |i| if i % DIM == at(i / DIM) { value } else { 0.0 });
-    let rows: Vec<W> = rows(64.0).chain(rows(1.0)).map(W::of).collect();
+    let rows: Vec<W> = rows(128.0).chain(rows(1.0)).map(W::of).collect();
     let rows = device.upload(&rows)?;
     let (n_in, hidden_dim) = (DIM as u32, HIDDEN_DIM as u32);
     let mut weight = device.zeroed(&tiles_shape([2 * hidden_dim, n_in]).map(|it| it as usize))?;
@@ -132,7 +132,7 @@ pub fn gates<W: Number>(device: &Device) -> Result<()> {
     .launch(device)?;
     let gated = |i: usize| {
         let up = normed(i / HIDDEN_DIM, at(i % HIDDEN_DIM));
-        W::of((64.0 * up).max(0.0) * up)
+        W::of((128.0 * up).max(0.0) * up)
     };
     expect("act", &act.to_vec()?, &(0..N_TOKENS * HIDDEN_DIM).map(gated).collect::<Vec<_>>())
 }
