@@ -184,7 +184,10 @@ impl Session {
         decode_step(&mut *self.model)?;
         if use_graph {
             let model = &mut *self.model;
-            self.step = Some(self.device.capture(|| decode_step(model))?);
+            let step = self.device.capture(|| decode_step(model))?;
+            let n_nodes = 5 * self.config.n_layers as usize + 3; // embed, lm_head and sample
+            assert_eq!(step.n_nodes()?, n_nodes, "five kernels a layer, and three");
+            self.step = Some(step);
         }
         self.model.set_position(0)?;
         self.load_times.warm_up_and_capture = started.elapsed();

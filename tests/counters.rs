@@ -14,3 +14,5 @@ mod kernels;
 mod decode_attention;
 #[path = "counters/sample.rs"]
 mod sample;
+#[path = "counters/step.rs"]
+mod step;

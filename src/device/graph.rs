@@ -48,6 +48,18 @@ impl Graph {
     }
 }
 
+impl Graph {
+    /// How many launches and fills it has.
+    pub fn n_nodes(&self) -> Result<usize> {
+        let mut n = 0;
+        // SAFETY: the graph lives as long as self; without a place for the nodes, only their number is written.
+        unsafe { sys::cuGraphGetNodes(self.graph.cu_graph(), std::ptr::null_mut(), &mut n) }
+            .result()
+            .map_err(DeviceError::call("counting a graph's nodes"))?;
+        Ok(n)
+    }
+}
+
 impl fmt::Debug for Graph {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         write!(f, "Graph using {} allocations", self._memory.len())

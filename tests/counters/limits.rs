@@ -43,10 +43,11 @@ pub fn hold(device: &Device, kernel: &str, limits: Limits, bytes: u64, launch: i
     assert!(moved.abs_diff(bytes) as f64 <= BYTES_TOLERANCE * bytes as f64, "{text}");
 }
 
+/// The counters are the process's, and setting them to zero takes them from every test.
+pub static COUNTING: Mutex<()> = Mutex::new(());
+
 /// What a launch did; nothing on a GPU.
 fn count(device: &Device, kernel: &str, launch: impl FnOnce()) -> Option<Counters> {
-    // The counters are the process's, and setting them to zero takes them from every test.
-    static COUNTING: Mutex<()> = Mutex::new(());
     let _counting = COUNTING.lock().unwrap_or_else(PoisonError::into_inner);
     device.reset_counters().unwrap();
     launch();
