@@ -13,7 +13,8 @@
 #pragma once
 #include "common.cuh"
 
-constexpr uint32_t n_warps = 8, n_items = 16, n_columns = 8, n_tile_keys = 16, min_range_size = 64;
+constexpr uint32_t n_warps = 8, n_items = 16, n_columns = 8, n_tile_keys = 16;
+constexpr int n_items_log2 = 4, min_range_log2 = 6;  // a range has 64 keys or more
 constexpr uint32_t no_key = 0xffff0000;  // past all that anybody sees, and so are the 15 after it
 constexpr float lowest = -3.4e38f;  // the maximum of no scores. It is finite: inf - inf would be NaN
 
@@ -216,7 +217,10 @@ template <uint32_t n_parts> struct Softmax {
             else
                 for (float& it : scores.of[i]) it = -INFINITY;
         }
-        rescale(scores.of);
+        bool is_any_seen = false;
+#pragma unroll
+        for (uint32_t i = 0; i < n_tiles; i++) is_any_seen |= scores.is_seen[i];
+        if (is_any_seen) rescale(scores.of);
         return scores;
     }
 
