@@ -13,7 +13,8 @@
 #pragma once
 #include "common.cuh"
 
-constexpr uint32_t n_warps = 8, n_items = 16, n_columns = 8, n_tile_keys = 16, min_range_size = 64;
+constexpr uint32_t n_warps = 8, n_items = 16, n_columns = 8, n_tile_keys = 16;
+constexpr int n_items_log2 = 4, min_range_log2 = 6;  // a range has 64 keys or more
 constexpr uint32_t no_key = 0xffff0000;  // past all that anybody sees, and so are the 15 after it
 constexpr float lowest = -3.4e38f;  // the maximum of no scores. It is finite: inf - inf would be NaN
 
@@ -62,12 +63,14 @@ __device__ inline void mma(float (&d)[4], uint32_t a0, uint32_t a1, uint32_t a2,
         : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
 }
 
-// An 8x8 matrix of pairs with rows and columns exchanged. #warp-level-matrix-instructions-movmatrix
+// An 8x8 matrix of 16-bit elements with rows and columns exchanged: of the columns 2*c and 2*c + 1 of row g, as mma
+// gives them, it makes the rows 2*c and 2*c + 1 of column g, as mma takes them. (movmatrix asks for PTX 7.8.)
 __device__ inline uint32_t transposed(uint32_t pair)
 {
-    uint32_t it;
-    asm("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(it) : "r"(pair));
-    return it;
+    const Thread thread;
+    const uint32_t lane = thread.column * 8 + thread.row / 2;  // that has row 2*c of column g, and four on row 2*c + 1
+    const uint32_t low = __shfl_sync(~0u, pair, lane), high = __shfl_sync(~0u, pair, lane + 4);
+    return __byte_perm(low, high, thread.row % 2 == 0 ? 0x5410 : 0x7632);
 }
 
 // The keys and values of one kv head and layer.
@@ -214,7 +217,10 @@ template <uint32_t n_parts> struct Softmax {
             else
                 for (float& it : scores.of[i]) it = -INFINITY;
         }
-        rescale(scores.of);
+        bool is_any_seen = false;
+#pragma unroll
+        for (uint32_t i = 0; i < n_tiles; i++) is_any_seen |= scores.is_seen[i];
+        if (is_any_seen) rescale(scores.of);
         return scores;
     }
 

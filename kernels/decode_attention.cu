@@ -45,10 +45,11 @@ template <typename W> struct Step {
     // The keys that a token sees besides its own.
     __device__ uint32_t n_before(uint32_t token) const { return min(position + token, uint64_t(window - 1)); }
 
-    __device__ uint32_t range_size(uint32_t token) const
+    // The logarithm of the ranges' size: it does not fall from one token to the next.
+    __device__ uint32_t range_log2(uint32_t token) const
     {
-        const uint32_t next_power_of_two = 1u << (32 - __clz(n_before(token)));
-        return max(next_power_of_two / n_items, min_range_size);
+        const int keys_log2 = 32 - __clz(n_before(token));
+        return max(keys_log2 - n_items_log2, min_range_log2);
     }
 };
 
@@ -56,19 +57,31 @@ template <typename W> struct Step {
 // Positions are counted from a multiple of 16 ranges, so that 32 bits hold them and ranges stay aligned.
 struct Tokens {
     uint32_t first, end;
-    uint32_t size, period;  // of a range, and of 16
+    uint32_t range_log2, period;  // of a range's size, and 16 ranges
     uint32_t position;  // of the step's token 0
-    uint32_t oldest, newest;  // key that one of them sees
+    Span seen;  // by one of them
 
-    template <typename W> __device__ Tokens(const Step<W>& step, uint32_t first) : first(first), end(first + 1)
+    template <typename W> __device__ Tokens(const Step<W>& step, uint32_t first) : first(first), end(step.n_tokens)
     {
-        size = step.range_size(first);
-        while (end < step.n_tokens && step.range_size(end) == size) end++;
-        period = n_items * size;
+        range_log2 = step.range_log2(first);
+        while (step.range_log2(end - 1) != range_log2) end--;
+        period = n_items << range_log2;
         position = period + (uint32_t(step.position) & (period - 1));
-        oldest = position + first - step.n_before(first);
-        newest = position + end - 1;
+        seen = {position + first - step.n_before(first), position + end - 1};
     }
+};
+
+// Ranges with some keys: they are in successive items.
+struct Ranges {
+    uint32_t first, n_after;
+
+    __device__ Ranges(const Span& keys, uint32_t log2)
+        : first(keys.first >> log2), n_after((keys.last >> log2) - first) {}
+
+    // The first range of an item.
+    __device__ uint32_t of(uint32_t item) const { return first + (item - first) % n_items; }
+    __device__ bool has_some_of(uint32_t item) const { return of(item) - first <= n_after; }
+    __device__ uint32_t last_item() const { return min(n_after, n_items - 1); }  // counted from the first
 };
 
 // A column: one query head of one token.
@@ -88,11 +101,10 @@ struct Row {
         keys = is_there ? Span{own - step.n_before(token), own} : Span{no_key, 0};
     }
 
-    // Whether it sees a key of an item: its ranges are in successive items.
-    __device__ bool sees(uint32_t item, uint32_t size) const
+    // Whether it sees a key of an item.
+    __device__ bool sees(uint32_t item, uint32_t range_log2) const
     {
-        const uint32_t first = keys.first / size;
-        return is_there && (item - first) % n_items <= keys.last / size - first;
+        return is_there && Ranges(keys, range_log2).has_some_of(item);
     }
 };
 
@@ -124,11 +136,11 @@ struct Shared {
     bool is_last;
 };
 
-// Adds the warps' results and stores them as the item's.
+// Adds the warps' results and stores them as the item's, or as the output where there is no other item.
 template <uint32_t n_parts, typename W>
 __device__ void store_partial(
     Shared& shared, const Step<W>& step, const Tokens& tokens, const Softmax<n_parts>& softmax, uint32_t kv_head,
-    uint32_t item, uint32_t first_column)
+    uint32_t item, bool is_only, uint32_t first_column)
 {
     const uint32_t n_rows = step.n_tokens * step.n_heads;
     const Thread thread;
@@ -158,24 +170,28 @@ __device__ void store_partial(
 #pragma unroll
         for (uint32_t i = 0; i < n_warps; i++) values[i] = shared.values[i][thread.index ^ (thread.index / 8 % 2)];
         const Merged merged = merge(shared.scales, place.column, values);
+        if (is_only) {
+            store4(step.out + size_t(row.index) * step.head_dim + place.dim, merged.values, 1 / merged.sum);
+            continue;
+        }
         float* to = step.partials + (size_t(row.index) * n_items + item) * step.head_dim + place.dim;
         *reinterpret_cast<float4*>(to) = merged.values;
         if (place.dim == 0) step.softmaxes[item * n_rows + row.index] = make_float2(merged.max, merged.sum);
     }
 }
 
-// Whether this block is the last of a kv head's items to come here, and so sees what all of them stored. The ticket is
-// then zero again.
-__device__ inline bool is_last(Shared& shared, uint32_t* ticket)
+// Whether this block is the last of a kv head's items to come here, one more than `n_others`, and so sees what all of
+// them stored. The ticket is then zero again.
+__device__ inline bool is_last(Shared& shared, uint32_t* ticket, uint32_t n_others)
 {
     __syncthreads();  // the block has stored its partial, which the ticket releases
     if (threadIdx.x == 0) {
         uint32_t n_before;  // #memory-consistency-model, release and acquire patterns
         asm volatile("atom.acq_rel.gpu.global.inc.u32 %0, [%1], %2;"
                      : "=r"(n_before)
-                     : "l"(ticket), "r"(n_items - 1)
+                     : "l"(ticket), "r"(n_others)
                      : "memory");
-        shared.is_last = n_before == n_items - 1;
+        shared.is_last = n_before == n_others;
     }
     __syncthreads();
     return shared.is_last;
@@ -192,7 +208,7 @@ combine(Shared& shared, const Step<W>& step, const Tokens& tokens, uint32_t kv_h
     if (thread.index < n_items * n_columns) {
         const uint32_t item = thread.index / n_columns, column = thread.index % n_columns;
         const Row row(step, tokens, kv_head, first_column + column);
-        const bool is_seen = row.sees(item, tokens.size);
+        const bool is_seen = row.sees(item, tokens.range_log2);
         const float2* from = step.softmaxes + item * n_rows + row.index;
         shared.scales.set(item, column, is_seen ? __ldcg(from) : make_float2(lowest, 0));
     }
@@ -207,14 +223,14 @@ combine(Shared& shared, const Step<W>& step, const Tokens& tokens, uint32_t kv_h
         float4 values[n_items];
 #pragma unroll
         for (uint32_t i = 0; i < n_items; i++)
-            values[i] = row.sees(i, tokens.size) ? __ldcg(reinterpret_cast<const float4*>(from + i * stride))
+            values[i] = row.sees(i, tokens.range_log2) ? __ldcg(reinterpret_cast<const float4*>(from + i * stride))
                                                  : float4{};
         const Merged it = merge(shared.scales, place.column, values);
         store4(step.out + size_t(row.index) * step.head_dim + place.dim, it.values, 1 / it.sum);
     }
 }
 
-// One item for some tokens, whose tickets begin at `ticket`.
+// One item for some tokens that see keys of it. Their tickets begin at `ticket`.
 template <uint32_t n_parts, typename W>
 __device__ void
 attend_item(
@@ -223,11 +239,12 @@ attend_item(
     // Of heads that are wider than 128, registers hold a tile's keys or its values.
     constexpr bool holds_both = n_parts <= 2;
     constexpr uint32_t n_held = holds_both ? 2 : 1;  // tiles of a warp
-    const uint32_t size = tokens.size, period = tokens.period;
-    const Span seen = {tokens.oldest, tokens.newest};
+    const uint32_t size = 1u << tokens.range_log2, period = tokens.period;
+    const Span seen = tokens.seen;
     const Cache cache(step, tokens.position, seen, kv_head);
-    const uint32_t first_range = seen.first / size, base = (first_range + (item - first_range) % n_items) * size;
-    const bool is_empty = base > seen.last, has_next = base + period <= seen.last;
+    const Ranges ranges(seen, tokens.range_log2);
+    const uint32_t base = ranges.of(item) << tokens.range_log2;
+    const bool has_next = base + period <= seen.last;
     // A place in the item has one position that somebody sees, for one load of both ranges, or two.
     const bool is_double = has_next && (!holds_both || seen.last - seen.first >= period);
     const bool is_held = holds_both && size <= n_held * n_warps * n_tile_keys && !is_double;
@@ -250,38 +267,47 @@ attend_item(
             for (uint32_t i = 0; i < n_held; i++)
                 if (there >> (i * n_tile_keys) & 0xffff) tiles[i].load_values(cache, thread, row, i * n_tile_keys);
     };
-    if (holds_both && !is_empty) load(0, 0);  // memory is busy from here on
+    if (holds_both) load(0, 0);  // memory is busy from here on
 
     const uint32_t n_octets = ceil_div((tokens.end - tokens.first) * step.n_shared_heads(), n_columns);
     const float scale = 1.44269504f / sqrtf(step.head_dim);  // log2(e), for the exponentials are powers of two
     uint32_t to_combine = 0;  // a bit an octet
     for (uint32_t n = 0; n < n_octets; n++) {
         const uint32_t octet = (n + item) % n_octets;  // not all blocks are last with the same one
-        if (!is_empty) {
-            const Queries queries = queries_of(step, tokens, kv_head, octet * n_columns);
-            Softmax<n_parts> softmax;
-            for (uint32_t round = 0; round < size; round += n_held * n_warps * n_tile_keys) {
-                for (uint32_t later = 0; later <= (has_next ? period : 0); later += period) {
-                    if (later > 0 ? is_double : !holds_both || (!is_held && n + round > 0)) load(round, later);
-                    uint32_t keys[n_held];  // the first of each tile
+        const Queries queries = queries_of(step, tokens, kv_head, octet * n_columns);
+        Softmax<n_parts> softmax;
+        for (uint32_t round = 0; round < size; round += n_held * n_warps * n_tile_keys) {
+            for (uint32_t later = 0; later <= (has_next ? period : 0); later += period) {
+                if (later > 0 ? is_double : !holds_both || (!is_held && n + round > 0)) load(round, later);
+                uint32_t keys[n_held];  // the first of each tile
 #pragma unroll
-                    for (uint32_t i = 0; i < n_held; i++) {
-                        const uint32_t offset = round + (i * n_warps + Thread().warp) * n_tile_keys;
-                        keys[i] = offset < size ? base + offset + later : no_key;
-                    }
-                    const Scores<n_held> scores = softmax.score(tiles, keys, queries, scale);
-                    if constexpr (!holds_both)
-                        if (scores.is_seen[0]) tiles[0].load_values(cache, Thread(), row, 0);
-                    softmax.add(tiles, scores);
+                for (uint32_t i = 0; i < n_held; i++) {
+                    const uint32_t offset = round + (i * n_warps + Thread().warp) * n_tile_keys;
+                    keys[i] = offset < size ? base + offset + later : no_key;
                 }
+                const Scores<n_held> scores = softmax.score(tiles, keys, queries, scale);
+                if constexpr (!holds_both)
+                    if (scores.is_seen[0]) tiles[0].load_values(cache, Thread(), row, 0);
+                softmax.add(tiles, scores);
             }
-            softmax.add_lanes();
-            store_partial(shared, step, tokens, softmax, kv_head, item, octet * n_columns);
         }
-        to_combine |= uint32_t(is_last(shared, step.tickets + ticket + octet)) << octet;
+        softmax.add_lanes();
+        const bool is_only = ranges.n_after == 0;
+        store_partial(shared, step, tokens, softmax, kv_head, item, is_only, octet * n_columns);
+        if (is_only) continue;
+        to_combine |= uint32_t(is_last(shared, step.tickets + ticket + octet, ranges.last_item())) << octet;
     }
     for (uint32_t octet = 0; octet < n_octets; octet++)
         if (to_combine >> octet & 1) combine<n_parts>(shared, step, tokens, kv_head, octet * n_columns);
+}
+
+// Whether this block's only item is past all keys, as most are while the context is short: up to position 1023 every
+// range has 64 keys, and item i has range i alone. Such a block leaves before anything is made ready.
+template <typename W> __device__ bool is_idle(const Step<W>& step)
+{
+    const bool is_only = blockIdx.x + gridDim.x >= step.n_kv_heads * n_items;
+    const uint32_t item = blockIdx.x % n_items;
+    return is_only & (step.position + step.n_tokens <= item << min_range_log2);  // one branch
 }
 
 template <uint32_t n_parts, typename W> __device__ void attend(Shared& shared, const Step<W>& step)
@@ -290,7 +316,8 @@ template <uint32_t n_parts, typename W> __device__ void attend(Shared& shared, c
         uint32_t ticket = i / n_items * (step.n_shared_heads() + 1);
         for (uint32_t first = 0; first < step.n_tokens;) {
             const Tokens tokens(step, first);
-            attend_item<n_parts>(shared, step, tokens, ticket, i / n_items, i % n_items);
+            if (Ranges(tokens.seen, tokens.range_log2).has_some_of(i % n_items))
+                attend_item<n_parts>(shared, step, tokens, ticket, i / n_items, i % n_items);
             ticket += ceil_div((tokens.end - first) * step.n_shared_heads(), n_columns);
             first = tokens.end;
         }
@@ -308,6 +335,7 @@ __device__ void decode_attention(
     const Step<W> step = {
         q, k_ring, v_ring, k_staged, v_staged, *position, partials, softmaxes,
         tickets, out, n_tokens, n_heads, n_kv_heads, head_dim, n_slots, window, layer, n_staged};
+    if (is_idle(step)) return;
     if (head_dim <= 64) attend<1>(shared, step);
     else if (head_dim <= 128) attend<2>(shared, step);
     else attend<4>(shared, step);

@@ -78,16 +78,23 @@ impl<W: Half> DecodeAttention<'_, W> {
         bytes_of::<bf16>(&rows) + bytes_of::<W>(&rows) + n_keys * 2 * bytes_of::<bf16>(&[n_kv_heads, head_dim])
     }
 
-    /// The partial results, stored and loaded: they stay in L2. With token 0 at `position`.
+    /// The partial results, stored and loaded: they stay in L2. With token 0 at `position`. None if one block of each
+    /// kv head has all keys.
     pub fn scratch_bytes(&self, position: u64) -> u64 {
         let row = bytes_of::<f32>(&[self.head_dim]) + bytes_of::<[f32; 2]>(&[1]);
-        let n_items = |token: u32| {
+        let seen = |token: u32| {
             let last = position + u64::from(token);
-            let first = last - last.min(u64::from(self.window - 1));
-            let size = (last - first + 1).next_power_of_two().div_ceil(16).max(64);
-            (last / size - first / size + 1).min(u64::from(N_PARTS))
+            (last - last.min(u64::from(self.window - 1)), last)
         };
-        2 * row * u64::from(self.n_heads) * (0..self.n_tokens).map(n_items).sum::<u64>()
+        let ranges = |(first, last): (u64, u64)| {
+            let size = (last - first + 1).next_power_of_two().div_ceil(16).max(64);
+            last / size - first / size + 1
+        };
+        if ranges((seen(0).0, seen(self.n_tokens - 1).1)) == 1 {
+            return 0;
+        }
+        let n_items: u64 = (0..self.n_tokens).map(|token| ranges(seen(token)).min(u64::from(N_PARTS))).sum();
+        2 * row * u64::from(self.n_heads) * n_items
     }
 
     /// A product and a sum an element of each key and value that a query head sees, with token 0 at `position`.
