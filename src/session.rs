@@ -359,7 +359,10 @@ impl Session {
         self.settle()?;
         let max = self.max_decode();
         if ids.len() > max {
-            return Err(Error::Prompt { expected: format!("at most {max} tokens at once"), found: ids.len().to_string() });
+            return Err(Error::Prompt {
+                expected: format!("at most {max} tokens at once"),
+                found: ids.len().to_string(),
+            });
         }
         self.model.set_tokens(ids)?;
         self.model.step(0..ids.len() as u32, Keep::Staged)?;

@@ -139,7 +139,10 @@ fn loads_in_flight(code: &str) -> usize {
             true if !targets.contains(&target) => targets.push(target),
             true => targets = vec![target],
             // What computes addresses may stand between them.
-            false if ["IADD", "IMAD", "LEA", "MOV", "UIADD", "ISETP", "UMOV", "R2UR"].iter().any(|it| text.contains(it)) => {}
+            false
+                if ["IADD", "IMAD", "LEA", "MOV", "UIADD", "ISETP", "UMOV", "R2UR"]
+                    .iter()
+                    .any(|it| text.contains(it)) => {}
             false => targets.clear(),
         }
         most = most.max(targets.len());

@@ -10,7 +10,11 @@ fn options_out_of_range_are_named() {
         (Sampling { min_p: 1.5, ..Sampling::default() }, "min_p: expected", "found 1.5"),
         (Sampling { repetition_penalty: 0.0, ..Sampling::default() }, "repetition_penalty: expected", "found 0"),
         (Sampling { frequency_penalty: f32::NAN, ..Sampling::default() }, "frequency_penalty: expected", "found NaN"),
-        (Sampling { presence_penalty: f32::INFINITY, ..Sampling::default() }, "presence_penalty: expected", "found inf"),
+        (
+            Sampling { presence_penalty: f32::INFINITY, ..Sampling::default() },
+            "presence_penalty: expected",
+            "found inf",
+        ),
         (Sampling { logit_bias: vec![(3, f32::INFINITY)], ..Sampling::default() }, "logit_bias: expected", "found inf"),
     ];
     for (sampling, option, found) in bad {

@@ -13,8 +13,7 @@ pub struct Limits {
 }
 
 /// Nothing is wasted; the rest is what begins and ends inside a sector.
-pub const NO_WASTE: Limits =
-    Limits { sectors: 1.02, loaded_sectors: 1.02, stored_sectors: 1.02, wavefronts: 1.0 };
+pub const NO_WASTE: Limits = Limits { sectors: 1.02, loaded_sectors: 1.02, stored_sectors: 1.02, wavefronts: 1.0 };
 
 /// DRAM bytes that may differ from the launcher's.
 const BYTES_TOLERANCE: f64 = 0.02;

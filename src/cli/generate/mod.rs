@@ -131,11 +131,7 @@ impl Generate {
         output.finish(matches!(ended, Ok(Ended::StopString)))?;
         ended?;
 
-        let seed = if sampling.temperature == 0.0 {
-            String::new()
-        } else {
-            format!("; --seed {}", sampling.seed)
-        };
+        let seed = if sampling.temperature == 0.0 { String::new() } else { format!("; --seed {}", sampling.seed) };
         if let (true, Some(first_token)) = (self.verbose, timing.to_first_token()) {
             say(ColdStart { prepare, load: *session.load_times(), first_token });
         }

@@ -21,7 +21,11 @@ impl<W: Number> Stream<W> {
     fn new(device: &Device) -> Result<Stream<W>> {
         let x: Vec<f32> = (0..N_TOKENS * DIM).map(sign).collect();
         let squares = vec![16f32; N_TOKENS * DIM / 16];
-        Ok(Stream { x: device.upload(&x)?, squares: device.upload(&squares)?, norm: device.upload(&numbers::<W>(DIM))? })
+        Ok(Stream {
+            x: device.upload(&x)?,
+            squares: device.upload(&squares)?,
+            norm: device.upload(&numbers::<W>(DIM))?,
+        })
     }
 }
 
@@ -92,7 +96,8 @@ pub fn projects_and_turns<W: Number>(device: &Device) -> Result<()> {
     }
     .launch(device)?;
 
-    let head = |token: usize, head: usize| (0..HEAD_DIM).map(|i| product(head * HEAD_DIM + i, token)).collect::<Vec<_>>();
+    let head =
+        |token: usize, head: usize| (0..HEAD_DIM).map(|i| product(head * HEAD_DIM + i, token)).collect::<Vec<_>>();
     let turned = |token: usize, of: usize| {
         let (head, minus) = (head(token, of), |it: &[f32]| it.iter().map(|x| -x).collect::<Vec<_>>());
         let (x, y) = head.split_at(HEAD_DIM / 2);
@@ -143,8 +148,19 @@ pub fn finds_the_best<W: Number>(device: &Device) -> Result<()> {
     let (mut logits, mut best) = (device.alloc::<f32>(&[N_TOKENS, VOCAB_SIZE])?, device.zeroed::<u64>(&[N_TOKENS])?);
     let (x, squares, norm) = (&it.x, &it.squares, &it.norm);
     let (dim, vocab_size) = (DIM as u32, VOCAB_SIZE as u32);
-    LmHead { weight: &weight, x, squares, norm, logits: &mut logits, best: &mut best, n_tokens: 2, dim, vocab_size, eps: 0.0 }
-        .launch(device)?;
+    LmHead {
+        weight: &weight,
+        x,
+        squares,
+        norm,
+        logits: &mut logits,
+        best: &mut best,
+        n_tokens: 2,
+        dim,
+        vocab_size,
+        eps: 0.0,
+    }
+    .launch(device)?;
     let want: Vec<f32> = (0..N_TOKENS * VOCAB_SIZE).map(|i| product(i % VOCAB_SIZE, i / VOCAB_SIZE)).collect();
     expect("logits", &logits.to_vec()?, &want)?;
     let first_of_greatest = |row: &[f32]| {
