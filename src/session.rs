@@ -84,7 +84,7 @@ impl Options {
 
 /// A model with one sequence.
 ///
-/// Tokens are chosen on the device, which goes on with them at once: [`Session::next`] gives a token when the step that
+/// Tokens are chosen on the device, which goes on with them at once: [`Session::next_token`] gives a token when the step that
 /// takes it is already under way.
 pub struct Session {
     device: Device,
@@ -304,7 +304,7 @@ impl Session {
     ///
     /// # Errors
     /// A context that is full, and the driver's, from any work since the last wait.
-    pub fn next(&mut self) -> Result<Record> {
+    pub fn next_token(&mut self) -> Result<Record> {
         assert!(self.has_choice, "a token is chosen after those of a prompt, or after decoding one");
         let position = self.unread;
         if position > self.position {

@@ -49,10 +49,10 @@ fn a_token_allocates_nothing() {
     let sampling = Sampling { temperature: 1.0, top_p: 0.9, repetition_penalty: 1.1, ..Sampling::default() };
     session.begin(&sampling, &Limits::endless(), &[1, 2, 3]).unwrap();
     session.prefill(&[1, 2, 3], &mut |_| ControlFlow::Continue(())).unwrap();
-    session.next().unwrap();
+    session.next_token().unwrap();
     let before = N_ALLOCATIONS.load(Ordering::Relaxed);
     for _ in 0..40 {
-        session.next().unwrap();
+        session.next_token().unwrap();
     }
     assert_eq!(N_ALLOCATIONS.load(Ordering::Relaxed) - before, 0);
 }

@@ -111,11 +111,6 @@ impl Case<'_, '_> {
         Grid::x(self.int(1..=40))
     }
 
-    /// Some blocks in a plane.
-    pub fn plane(&mut self) -> Grid {
-        Grid::xy(self.int(1..=8), self.int(1..=5))
-    }
-
     /// Memory that nothing was written to.
     pub fn alloc<T: Element, const N: usize>(&self, shape: [u32; N]) -> Buffer<T> {
         self.device.alloc(&shape.map(|it| it as usize)).unwrap()

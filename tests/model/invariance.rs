@@ -113,10 +113,10 @@ fn tokens_are_chosen_alike_however_they_are_read() {
                 session.begin(&sampling, &Limits::endless(), prompt).unwrap();
                 for n in [20, 1, 20] {
                     start(&mut session, prompt);
-                    let tokens: Vec<u32> = (0..n).map(|_| session.next().unwrap().token.unwrap()).collect();
+                    let tokens: Vec<u32> = (0..n).map(|_| session.next_token().unwrap().token.unwrap()).collect();
                     assert_eq!(tokens, want[..n], "{}, graph {graph}", model.display());
                     start(&mut session, &[3; 9]); // leaves another token at the position after the prompt
-                    assert_ne!(session.next().unwrap().token, Some(want[0]));
+                    assert_ne!(session.next_token().unwrap().token, Some(want[0]));
                     if sampling.has_penalties() {
                         break; // it has counted the other token
                     }

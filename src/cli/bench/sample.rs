@@ -59,11 +59,11 @@ pub fn decode(_: &Device, session: &mut Session, work: &Workload) -> Result<Step
     if work.depth == 0 {
         session.decode(0)?;
     }
-    session.next()?; // which is there already, and puts the first step under way
+    session.next_token()?; // which is there already, and puts the first step under way
     let mut start = Instant::now();
     (0..work.n_gen)
         .map(|_| {
-            session.next()?;
+            session.next_token()?;
             let end = Instant::now();
             Ok(end - std::mem::replace(&mut start, end))
         })

@@ -157,7 +157,7 @@ impl Generate {
             if is_interrupted() {
                 break;
             }
-            let Record { token, finished, .. } = session.next()?;
+            let Record { token, finished, .. } = session.next_token()?;
             let id = token.ok_or_else(|| session.no_choice())?;
             timing.token();
             if finished == Some(Finished::Eos) {
