@@ -75,9 +75,10 @@ __device__ inline uint32_t transposed(uint32_t pair)
 
 // The keys and values of one kv head and layer.
 struct Cache {
-    const bf16 *k_ring, *v_ring, *k_staged, *v_staged;
+    const bf16 *k_ring, *v_ring, *k_staged, *v_staged;  // the kernel's parameters: they take no registers
     uint32_t row_dim;  // n_kv_heads * head_dim, from one position to the next
-    uint32_t head_dim, n_slots;
+    uint32_t first_dim;  // of the kv head
+    uint32_t head_dim, n_slots, layer;
     uint32_t slot_of_zero;  // that position 0 has: if below 0, so huge, n_slots too few
     uint32_t first_staged;
     Span seen;  // by some query; others are not loaded
@@ -86,28 +87,26 @@ struct Cache {
     template <typename Step>
     __device__ Cache(const Step& step, uint32_t position, Span seen, uint32_t kv_head) : seen(seen)
     {
-        const uint32_t at = kv_head * step.head_dim;
-        row_dim = step.n_kv_heads * step.head_dim;
-        const size_t layer_dim = size_t(step.layer) * row_dim;
-        k_ring = step.k_ring + layer_dim * step.n_slots + at, v_ring = step.v_ring + layer_dim * step.n_slots + at;
-        k_staged = step.k_staged + layer_dim * 8 + at, v_staged = step.v_staged + layer_dim * 8 + at;
+        k_ring = step.k_ring, v_ring = step.v_ring, k_staged = step.k_staged, v_staged = step.v_staged;
+        row_dim = step.n_kv_heads * step.head_dim, first_dim = kv_head * step.head_dim, layer = step.layer;
         head_dim = step.head_dim, n_slots = step.n_slots;
         slot_of_zero = uint32_t(step.position % step.n_slots) - position;
         first_staged = step.n_staged == 0 ? no_key : position;
     }
 
-    // Which row of the ring holds a key, or of staging, then with the highest bit set.
+    // Which row of the rings holds a key, or of staging, then with the highest bit set.
     __device__ uint32_t row(uint32_t key) const
     {
         const uint32_t slot = slot_of_zero + key;
-        return key < first_staged ? min(slot, slot + n_slots) : (key - first_staged) | is_staged;
+        return key < first_staged ? layer * n_slots + min(slot, slot + n_slots)
+                                  : (layer * 8 + key - first_staged) | is_staged;
     }
 
     __device__ const bf16* k(uint32_t row) const { return at(row & is_staged ? k_staged : k_ring, row); }
     __device__ const bf16* v(uint32_t row) const { return at(row & is_staged ? v_staged : v_ring, row); }
     __device__ const bf16* at(const bf16* rows, uint32_t row) const
     {
-        return rows + size_t(row & ~is_staged) * row_dim;
+        return rows + (size_t(row & ~is_staged) * row_dim + first_dim);
     }
 
     // 16 bytes at some dims of a row; where the head has no such dims, which then count for nothing, at others.

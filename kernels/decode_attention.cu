@@ -213,7 +213,7 @@ combine(Shared& shared, const Step<W>& step, const Tokens& tokens, uint32_t kv_h
         shared.scales.set(item, column, is_seen ? __ldcg(from) : make_float2(lowest, 0));
     }
     __syncthreads();  // of which each thread reads all
-#pragma unroll
+#pragma unroll 1  // the loads of one part take a quarter of the registers
     for (uint32_t first_part = 0; first_part < n_parts; first_part += 2) {
         const Place place(thread.index, 64 * first_part);
         const Row row(step, tokens, kv_head, first_column + place.column);
@@ -336,9 +336,9 @@ __device__ void decode_attention(
         q, k_ring, v_ring, k_staged, v_staged, *position, partials, softmaxes,
         tickets, out, n_tokens, n_heads, n_kv_heads, head_dim, n_slots, window, layer, n_staged};
     if (is_idle(step)) return;
-    if (head_dim <= 64) attend<1>(shared, step);
-    else if (head_dim <= 128) attend<2>(shared, step);
-    else attend<4>(shared, step);
+    if (head_dim > 128) attend<4>(shared, step);  // in this order nothing spills
+    else if (head_dim > 64) attend<2>(shared, step);
+    else attend<1>(shared, step);
 }
 
 extern "C" __global__ __launch_bounds__(256, 1) void decode_attention_bf16(

@@ -55,6 +55,8 @@ impl<W: Half> DecodeAttention<'_, W> {
             "{n_staged} of {n_tokens} rows are staged: all must be, or none of one"
         );
         assert!(n_slots < 1 << 30, "the kernel counts a row's keys in 30 bits, {n_slots} slots are too many");
+        let n_rows = self.k_ring.len() / (n_kv_heads * head_dim) as usize;
+        assert!(n_rows < 1 << 31, "the kernel counts rows of the rings in 31 bits, {n_rows} are too many");
         self.q.assert_holds([n_tokens, n_heads, head_dim]);
         self.k_ring.assert_rows_of([n_slots, n_kv_heads, head_dim]);
         assert_eq!(self.v_ring.len(), self.k_ring.len());
