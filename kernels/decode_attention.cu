@@ -27,6 +27,9 @@
 // nothing, so a row's bits depend on its position, its window and the keys in it, and not on the other rows, the grid
 // or where keys lie. (0 times infinity is NaN: keys and values that some row of the step sees must be finite.)
 //
+// An item of which no token sees a key is nobody's work: it has no ticket to draw, and its block leaves. Where one item
+// has all keys, its block writes the output itself, with the bits that adding 15 empty items would give.
+//
 // Right for every grid; a block for each kv head and item is fastest.
 #include "attend.cuh"
 

@@ -1,6 +1,6 @@
 //! Planted once, each seen to fail here: a window longer by one at either end, staged rows read from the ring, ranges
-//! aligned to the window's first key, an item's second range left out or not loaded, tickets that are not reset,
-//! weights rounded to one bf16.
+//! aligned to the window's first key, an item's second range left out or not loaded, tickets that are not reset or are
+//! one too many or too few, a block that leaves an item too early, weights rounded to one bf16.
 
 use crate::common::oracle::*;
 use crate::common::*;
