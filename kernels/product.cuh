@@ -125,7 +125,7 @@ template <typename W> class Product {
 public:
     // Starts to load the first weights, so that they are under way while x is being prepared.
     __device__ Product(const W* weight, uint32_t n_in, uint32_t n_tiles)
-        : n_in(n_in), n_tiles(n_tiles), n_segments(keep(segments_of(n_in))), flight{}
+        : n_in(n_in), n_tiles(n_tiles), n_segments(keep(segments_of(n_in)))
     {
         const uint32_t warp = threadIdx.x / 32, n_groups = n_column_groups(n_in);
         const uint32_t n_segment_groups = ceil_div(n_groups, n_segments);

@@ -1,6 +1,6 @@
 //! What ptxas makes of the kernels for cards from Ampere to Blackwell: nothing spills, and the streams of weights have
-//! their loads in flight. Planted once each, and seen to fail here: `__launch_bounds__(256, 6)` on a kernel, and a
-//! multiplication between the loads of kernels/product.cuh.
+//! their loads in flight. Seen to fail here: attention, when it had more values than registers on sm_100; and, planted
+//! once, three loads of kernels/product.cuh at a time instead of four.
 //!
 //! tests/ptxas.txt has the registers and shared memory of every kernel; `UPDATE=1` writes it anew.
 
