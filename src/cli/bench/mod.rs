@@ -145,12 +145,15 @@ fn tests(work: &Workload, prefill: Option<Samples>, decode: Option<Samples>) -> 
     [test("pp", work.n_prompt, prefill), test("tg", work.n_gen, decode)].into_iter().flatten().collect()
 }
 
+/// Of a weight: bf16 and f16 alike.
+const WEIGHT_BYTES: u64 = 2;
+
 /// What generating one token reads at the least: all weights, of the embedding only one row unless it is the output
 /// projection too, and the keys and values in the window; the mean over the tokens generated.
 fn bytes_per_token(config: &Config, plan: &Plan, work: &Workload) -> f64 {
-    let embedding = plan.buffer("embedding");
-    let unread =
-        if config.tie_embeddings { 0 } else { embedding.bytes() - embedding.bytes() / embedding.shape[0] as u64 };
+    let embedding = plan.buffer("embedding").bytes();
+    let row = u64::from(config.dim) * WEIGHT_BYTES;
+    let unread = if config.tie_embeddings { 0 } else { embedding - row };
     let weights = plan.group_bytes(Group::Weights) - unread;
 
     let n_slots = plan.n_slots();
