@@ -58,6 +58,7 @@ impl Nvcc {
         };
         let path = places.into_iter().find(|it| it.is_file()).ok_or(missing)?;
         println!("cargo:rerun-if-changed={}", path.display());
+        println!("cargo:rustc-env=NVCC_OF_BUILD={}", path.display()); // for tests/ptxas.rs
         let version = run(Command::new(&path).arg("--version"))?;
         let mut hasher = DefaultHasher::new();
         (&path, version, include_str!("nvcc.rs"), headers()?).hash(&mut hasher);

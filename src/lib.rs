@@ -4,6 +4,7 @@
 
 pub mod session;
 pub mod model;
+pub mod loader;
 pub mod kernels;
 pub mod kernel;
 pub mod device;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::config::{Config, WeightType};
+use crate::kernels::{MAX_TOKENS, N_PARTS, SAMPLE_PARAMS, n_tiled, squares_shape};
 use crate::weights::names;
 
 /// What the user can choose, and memory depends on.
@@ -13,8 +14,6 @@ pub struct Sizes {
     pub n_slots: u32,
     /// The most tokens of a prompt that go through the model at once.
     pub max_chunk: u32,
-    /// The most rows whose logits are computed at once.
-    pub n_logit_rows: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,6 +28,7 @@ pub enum Element {
     Bf16,
     F16,
     F32,
+    F32x2,
     U32,
     U64,
 }
@@ -39,17 +39,17 @@ pub struct PlannedBuffer {
     pub group: Group,
     pub name: String,
     pub element: Element,
-    /// Dense, slowest axis first.
+    /// Dense, slowest axis first; but matrices of weights lie in tiles, padded.
     pub shape: Vec<usize>,
 }
 
 /// The buffers in the order of allocation.
 ///
-/// Weights are those of [`names::tensors`]. The cache, for each layer N:
+/// Weights are those of [`names::tensors`]. The cache:
 ///
 /// ```text
-///   layers.N.k_ring   [n_slots, n_kv_heads, head_dim]  bf16   rotated keys
-///   layers.N.v_ring   [n_slots, n_kv_heads, head_dim]  bf16
+///   k_ring   [n_layers, n_slots, n_kv_heads, head_dim]  bf16   turned keys
+///   v_ring   [n_layers, n_slots, n_kv_heads, head_dim]  bf16
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
@@ -73,6 +73,11 @@ impl Plan {
     pub fn buffer(&self, name: &str) -> &PlannedBuffer {
         let found = self.buffers.iter().find(|buffer| buffer.name == name);
         found.unwrap_or_else(|| panic!("no buffer {name} in the plan"))
+    }
+
+    /// The slots of the ring.
+    pub fn n_slots(&self) -> u32 {
+        self.buffer("k_ring").shape[1] as u32
     }
 
     /// The buffers that hold the model's weights.
@@ -107,36 +112,39 @@ impl Plan {
     }
 
     fn add_cache(&mut self, config: &Config, n_slots: u32) {
-        for layer in 0..config.n_layers {
-            for ring in ["k_ring", "v_ring"] {
-                let shape = [n_slots, config.n_kv_heads, config.head_dim];
-                self.add(Group::Cache, format!("layers.{layer}.{ring}"), Element::Bf16, &shape);
-            }
+        for ring in ["k_ring", "v_ring"] {
+            let shape = [config.n_layers, n_slots, config.n_kv_heads, config.head_dim];
+            self.add(Group::Cache, ring, Element::Bf16, &shape);
         }
     }
 
-    /// What flows from kernel to kernel. Shapes are for a whole chunk; decoding uses the first row.
+    /// What flows from kernel to kernel, for a step of MAX_TOKENS tokens; decoding uses the first row.
     fn add_scratch(&mut self, config: &Config, weight: Element, sizes: Sizes) {
-        use Element::{Bf16, F32, U32, U64};
-        let Config { dim, hidden_dim, head_dim, vocab_size, .. } = *config;
-        let (q_dim, kv_dim) = (config.q_dim(), config.kv_dim());
-        let Sizes { max_chunk: chunk, n_logit_rows, .. } = sizes;
+        use Element::{Bf16, F32, F32x2, U32, U64};
+        let Config { dim, hidden_dim, head_dim, n_layers, n_heads, n_kv_heads, vocab_size, .. } = *config;
         let mut add = |name: &str, element, shape: &[u32]| self.add(Group::Scratch, name, element, shape);
 
-        add("tokens", U32, &[chunk]);
+        add("tokens", U32, &[sizes.max_chunk]);
         add("position", U64, &[1]);
         add("rope_turns", U64, &[head_dim / 2]); // of each pair per position, as a fraction of 2^64
-        add("x", F32, &[chunk, dim]); // the residual stream
-        add("h", weight, &[chunk, dim]); // a normed row, the input of a product
-        add("qkv", F32, &[chunk, q_dim + 2 * kv_dim]);
-        add("q", Bf16, &[chunk, q_dim]);
-        add("k_chunk", Bf16, &[chunk, kv_dim]);
-        add("v_chunk", Bf16, &[chunk, kv_dim]);
-        add("attention", weight, &[chunk, q_dim]);
-        add("gate_up", F32, &[chunk, 2 * hidden_dim]);
-        add("act", weight, &[chunk, hidden_dim]);
-        add("logits", F32, &[n_logit_rows, vocab_size]);
-        add("argmax", U32, &[n_logit_rows]);
+        add("x", F32, &[MAX_TOKENS, dim]); // the residual stream
+        add("squares", F32, &squares_shape(MAX_TOKENS, dim)); // sums of them, for the norms
+        add("q", Bf16, &[MAX_TOKENS, n_heads, head_dim]);
+        for staged in ["k_staged", "v_staged"] {
+            add(staged, Bf16, &[n_layers, MAX_TOKENS, n_kv_heads, head_dim]); // until it is known which tokens stay
+        }
+        add("attended", weight, &[MAX_TOKENS, n_heads, head_dim]);
+        add("partials", F32, &[MAX_TOKENS, n_heads, N_PARTS, head_dim]); // of attention over parts of the keys
+        add("softmaxes", F32x2, &[N_PARTS, MAX_TOKENS, n_heads]);
+        add("tickets", U32, &[n_heads + n_kv_heads]);
+        add("act", weight, &[MAX_TOKENS, hidden_dim]);
+        add("logits", F32, &[MAX_TOKENS, vocab_size]);
+        add("best", U64, &[MAX_TOKENS]); // code of each row's best token
+        add("params", U32, &[SAMPLE_PARAMS]); // how the next token is chosen
+        add("bias", F32, &[vocab_size]);
+        add("scores", F32, &[vocab_size]); // logits with bias and penalties
+        add("counts", U32, &[vocab_size]); // how often each token occurred
+        add("stop", U32, &[1]);
     }
 
     /// The buffers of a group by their name without the layer, in the order of first appearance.
@@ -157,7 +165,10 @@ impl Plan {
 
 impl PlannedBuffer {
     pub fn n_elements(&self) -> usize {
-        self.shape.iter().product()
+        match (self.group, &self.shape[..]) {
+            (Group::Weights, &[n_out, n_in]) => n_tiled([n_out as u32, n_in as u32]) as usize,
+            _ => self.shape.iter().product(),
+        }
     }
 
     pub fn bytes(&self) -> u64 {
@@ -170,7 +181,7 @@ impl Element {
         match self {
             Self::Bf16 | Self::F16 => 2,
             Self::F32 | Self::U32 => 4,
-            Self::U64 => 8,
+            Self::F32x2 | Self::U64 => 8,
         }
     }
 }

@@ -2,28 +2,35 @@
 
 use crate::{
     config::{Config, WeightType},
-    device::{Buffer, Device, DeviceError, Graph},
+    device::{Device, DeviceError, Graph},
     error::{Error, Result},
     kernel::Half,
-    kernels::NO_TOKEN,
-    model::{Forward, Model},
-    plan::{Group, Plan, Sizes},
+    kernels::MAX_TOKENS,
+    loader::{LoadTimes, Loaded, Loader},
+    model::{Forward, Keep, Model},
+    plan::{Plan, Sizes},
     ring::{Position, Ring},
-    weights::{TensorView, Weights},
+    sampler::{Limits, Record, Sampling, prompt_counts},
+    weights::Weights,
 };
 use half::{bf16, f16};
-use std::{collections::BTreeMap, ops::ControlFlow};
+use std::{
+    ops::ControlFlow,
+    thread,
+    time::{Duration, Instant},
+};
 
-/// Tokens of a prompt that go through the model at once, unless the window or the context is smaller. More would gain
-/// nothing, since the product takes eight at a time; fewer show progress sooner, and any number gives the same bits.
+/// Tokens of a prompt between two reports of progress, unless the window or the context is smaller. They go through the
+/// model MAX_TOKENS at a time; any number gives the same bits.
 const DEFAULT_CHUNK: u32 = 64;
 /// What the attention kernel counts in 32 bits, see its launcher: slots, and elements of a layer's keys.
 const MAX_SLOTS: u32 = (1 << 30) - 1;
 const MAX_RING_ELEMENTS: u64 = 1 << 32;
-/// Rows whose logits are made at once when a prompt is scored.
-const LOGIT_ROWS: u32 = 16;
-/// Weights go to the device in pieces of this many rows' bytes, so that progress shows.
-const UPLOAD_BYTES: usize = 32 << 20;
+
+/// No position is the last.
+const ENDLESS: Position = Position(u64::MAX);
+/// Between two looks for a token. The device has the next step to do meanwhile, which takes longer.
+const POLL_INTERVAL: Duration = Duration::from_micros(20);
 
 /// What the user can choose.
 #[derive(Clone, Copy, Debug)]
@@ -71,11 +78,14 @@ impl Options {
                 found: max_chunk.to_string(),
             });
         }
-        Ok((ring, Sizes { n_slots, max_chunk, n_logit_rows: LOGIT_ROWS.min(max_chunk) }))
+        Ok((ring, Sizes { n_slots, max_chunk }))
     }
 }
 
 /// A model with one sequence.
+///
+/// Tokens are chosen on the device, which goes on with them at once: [`Session::next_token`] gives a token when the step that
+/// takes it is already under way.
 pub struct Session {
     device: Device,
     config: Config,
@@ -83,14 +93,21 @@ pub struct Session {
     ring: Ring,
     sizes: Sizes,
     model: Box<dyn Forward>,
-    /// Of the next token.
+    /// Of the next token that the model takes.
     position: Position,
-    use_graph: bool,
-    /// The decode step, once it was captured.
+    /// Whether the device has chosen that token, or will have when it is done.
+    has_choice: bool,
+    /// Of the next token that the host reads: `position`, or one after it if that one is read and not taken.
+    unread: Position,
+    /// There is no token at this position, whatever the device chooses.
+    end: Position,
+    /// The decode step, unless it is to run launch by launch.
     step: Option<Graph>,
     /// Row of the logits buffer that belongs to the last token.
     last_row: usize,
-    has_warmed_up: bool,
+    /// Tokens of the last step of which it is not known yet whether they stay.
+    n_staged: usize,
+    load_times: LoadTimes,
 }
 
 impl Session {
@@ -132,14 +149,13 @@ impl Session {
             return Err(DeviceError::OutOfMemory { requested, free, total }.into());
         }
         let allocated_before = device.allocated_bytes();
-        let model: Box<dyn Forward> = match weights.weight_type() {
-            WeightType::Bf16 => Box::new(load::<bf16>(device, &config, &plan, weights, progress)?),
-            WeightType::F16 => Box::new(load::<f16>(device, &config, &plan, weights, progress)?),
+        let (model, load_times) = match weights.weight_type() {
+            WeightType::Bf16 => load::<bf16>(device, &config, &plan, weights, progress)?,
+            WeightType::F16 => load::<f16>(device, &config, &plan, weights, progress)?,
         };
-        weights.check_unchanged()?;
         let allocated = (device.allocated_bytes() - allocated_before) as u64;
         assert_eq!(allocated, plan.total_bytes(), "the plan is what is allocated");
-        Ok(Session {
+        let mut session = Session {
             device: device.clone(),
             config,
             plan,
@@ -147,11 +163,35 @@ impl Session {
             sizes,
             model,
             position: Position(0),
-            use_graph: options.graph,
+            has_choice: false,
+            unread: Position(0),
+            end: ENDLESS,
             step: None,
             last_row: 0,
-            has_warmed_up: false,
-        })
+            n_staged: 0,
+            load_times,
+        };
+        session.warm_up(options.graph)?;
+        Ok(session)
+    }
+
+    /// Runs and captures the decode step, so that the first token finds nothing left to be done once. What it leaves in
+    /// the ring lies at the position where the sequence begins.
+    fn warm_up(&mut self, use_graph: bool) -> Result<()> {
+        let started = Instant::now();
+        self.begin(&Sampling::default(), &Limits::endless(), &[])?;
+        self.model.set_tokens(&[0])?;
+        decode_step(&mut *self.model)?;
+        if use_graph {
+            let model = &mut *self.model;
+            let step = self.device.capture(|| decode_step(model))?;
+            let n_nodes = 5 * self.config.n_layers as usize + 3; // embed, lm_head and sample
+            assert_eq!(step.n_nodes()?, n_nodes, "five kernels a layer, and three");
+            self.step = Some(step);
+        }
+        self.model.set_position(0)?;
+        self.load_times.warm_up_and_capture = started.elapsed();
+        Ok(())
     }
 
     pub fn config(&self) -> &Config {
@@ -161,6 +201,11 @@ impl Session {
     /// What was allocated.
     pub fn memory(&self) -> &Plan {
         &self.plan
+    }
+
+    /// What loading took, step by step.
+    pub fn load_times(&self) -> &LoadTimes {
+        &self.load_times
     }
 
     /// Of the next token.
@@ -179,7 +224,30 @@ impl Session {
     /// The driver's.
     pub fn reset(&mut self) -> Result<()> {
         self.position = Position(0);
-        Ok(self.model.set_position(0)?)
+        self.settle()
+    }
+
+    /// Says how tokens are chosen from here on; greedily and without end, unless this was called. The penalties count the
+    /// tokens of `prompt`.
+    ///
+    /// # Errors
+    /// Options out of their range, and the driver's.
+    pub fn begin(&mut self, sampling: &Sampling, limits: &Limits, prompt: &[u32]) -> Result<()> {
+        let vocab_size = self.config.vocab_size;
+        let params = sampling.params(limits)?;
+        let bias = sampling.bias_row(vocab_size)?;
+        self.model.set_choice(&params, bias.as_deref(), &prompt_counts(prompt, vocab_size))?;
+        self.end = limits.end;
+        Ok(())
+    }
+
+    /// Has the device do nothing but what it was asked for, and stand where the host does.
+    fn settle(&mut self) -> Result<()> {
+        self.model.set_position(self.position.0)?;
+        self.model.forget_best()?;
+        self.has_choice = false;
+        self.n_staged = 0;
+        Ok(())
     }
 
     /// Takes a prompt, or more of the sequence, in chunks; then [`Session::logits`] are those of its last token.
@@ -189,21 +257,30 @@ impl Session {
     /// No ids, an id outside the vocabulary, more than a model without a window has slots for; nothing was run then.
     pub fn prefill(&mut self, ids: &[u32], progress: &mut dyn FnMut(usize) -> ControlFlow<()>) -> Result<()> {
         self.check(ids)?;
+        self.settle()?;
         let mut n_done = 0;
         for chunk in ids.chunks(self.sizes.max_chunk as usize) {
-            self.run_chunk(chunk)?;
+            let n_left = ids.len() - n_done;
+            self.run_chunk(chunk, &mut |model, n_tokens, n_chunk_left| {
+                let is_last = n_chunk_left == 0 && chunk.len() == n_left;
+                // The last position is left to the choice of the next token.
+                model.commit(n_tokens, n_tokens - u32::from(is_last))?;
+                if is_last {
+                    model.head(n_tokens - 1..n_tokens)?;
+                    model.sample()?;
+                }
+                Ok(())
+            })?;
             n_done += chunk.len();
-            if n_done == ids.len() {
-                let last = chunk.len() as u32 - 1;
-                self.model.head(last..last + 1)?;
-                self.last_row = 0;
-            }
             // Launches return at once: wait, so that progress means done.
             self.device.synchronize()?;
             if progress(n_done).is_break() {
                 break;
             }
         }
+        self.has_choice = n_done == ids.len();
+        self.unread = self.position;
+        self.last_row = 0;
         Ok(())
     }
 
@@ -213,24 +290,102 @@ impl Session {
     /// An id outside the vocabulary, or a context that is full.
     pub fn decode(&mut self, id: u32) -> Result<()> {
         self.check(&[id])?;
+        if !self.has_choice {
+            self.settle()?;
+        }
         self.model.set_tokens(&[id])?;
+        self.launch_step()?;
+        self.unread = self.position;
+        Ok(())
+    }
+
+    /// The token that the device has chosen after the last one. The step that takes it is under way when this returns,
+    /// unless [`Session::begin`] was told that it ends there.
+    ///
+    /// # Errors
+    /// A context that is full, and the driver's, from any work since the last wait.
+    pub fn next_token(&mut self) -> Result<Record> {
+        assert!(self.has_choice, "a token is chosen after those of a prompt, or after decoding one");
+        let position = self.unread;
+        if position > self.position {
+            let max = self.ring.max_positions().expect("more tokens were asked for than `begin` was told");
+            return Err(Error::Context { max, needed: max + 1 });
+        }
+        self.unread.0 += 1;
+        if self.unread < self.end && self.ring.max_positions().is_none_or(|max| position.0 < max) {
+            self.launch_step()?;
+        }
+        self.wait_for(position)
+    }
+
+    /// Takes the token that is chosen, and chooses another.
+    fn launch_step(&mut self) -> Result<()> {
         match &self.step {
             Some(step) => step.launch()?,
-            // The first step runs launch by launch: lazy work of the driver must not fall into a capture.
-            None if self.use_graph && self.has_warmed_up => {
-                let (device, model) = (&self.device, &mut self.model);
-                let step = device.capture(|| step(&mut **model))?;
-                step.launch()?;
-                self.step = Some(step);
-            }
-            None => {
-                step(&mut *self.model)?;
-                self.has_warmed_up = true;
-            }
+            None => decode_step(&mut *self.model)?,
         }
         self.position.0 += 1;
+        self.has_choice = true;
         self.last_row = 0;
+        self.n_staged = 0;
         Ok(())
+    }
+
+    /// The record of a position's token, which is on its way.
+    fn wait_for(&self, position: Position) -> Result<Record> {
+        loop {
+            let is_done = self.device.is_done()?; // asked first: what is done has left its record
+            if let Some(record) = self.model.record(position) {
+                return Ok(record);
+            }
+            assert!(!is_done, "the device is done, and has left no record of position {}", position.0);
+            thread::sleep(POLL_INTERVAL);
+        }
+    }
+
+    /// The most tokens that [`Session::decode_many`] takes at once.
+    pub fn max_decode(&self) -> usize {
+        self.ring.n_slots().min(MAX_TOKENS) as usize
+    }
+
+    /// Tries tokens that may not stay: each has the logits ([`Session::logits_of`]) that decoding it after those before
+    /// it would give, bit for bit, and the sequence is as long as before until [`Session::commit`]. All of them cost
+    /// about as much as one.
+    ///
+    /// # Errors
+    /// No ids or more than [`Session::max_decode`], an id outside the vocabulary, a context that is too short.
+    pub fn decode_many(&mut self, ids: &[u32]) -> Result<()> {
+        self.check(ids)?;
+        self.settle()?;
+        let max = self.max_decode();
+        if ids.len() > max {
+            return Err(Error::Prompt {
+                expected: format!("at most {max} tokens at once"),
+                found: ids.len().to_string(),
+            });
+        }
+        self.model.set_tokens(ids)?;
+        self.model.step(0..ids.len() as u32, Keep::Staged)?;
+        self.model.head(0..ids.len() as u32)?;
+        self.n_staged = ids.len();
+        Ok(())
+    }
+
+    /// Keeps the first `n_accepted` tokens of the last [`Session::decode_many`] and forgets the others; then
+    /// [`Session::logits`] are those of the last that stays. Once for each, and before anything else that moves the
+    /// sequence: that forgets them all.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn commit(&mut self, n_accepted: usize) -> Result<()> {
+        assert!(n_accepted <= self.n_staged, "{n_accepted} tokens cannot stay of {}", self.n_staged);
+        if n_accepted > 0 {
+            self.model.commit(n_accepted as u32, n_accepted as u32)?;
+            self.position.0 += n_accepted as u64;
+            self.last_row = n_accepted - 1;
+        }
+        self.n_staged = 0;
+        Ok(self.model.forget_best()?)
     }
 
     /// The logits of the last token: [vocab_size].
@@ -238,26 +393,38 @@ impl Session {
     /// # Errors
     /// The driver's, from any work since the last wait.
     pub fn logits(&self) -> Result<Vec<f32>> {
-        let vocab_size = self.config.vocab_size as usize;
-        let mut row = vec![0.0; vocab_size];
-        self.model.logits().read_into(self.last_row * vocab_size, &mut row)?;
-        Ok(row)
+        self.row_logits(self.last_row)
     }
 
-    /// The most likely token after the last, found on the device; the lowest id among equals.
+    /// The logits of a token of the last [`Session::decode_many`]: [vocab_size].
     ///
     /// # Errors
-    /// Logits that are all NaN, and the driver's errors from any work since the last wait.
-    pub fn greedy(&self) -> Result<u32> {
-        let mut best = [0];
-        self.model.argmax().read_into(self.last_row, &mut best)?;
-        match best {
-            [NO_TOKEN] => Err(Error::Logits {
-                position: self.position.0.saturating_sub(1),
-                n_logits: self.config.vocab_size as usize,
-            }),
-            [token] => Ok(token),
-        }
+    /// As [`Session::logits`].
+    pub fn logits_of(&self, token: usize) -> Result<Vec<f32>> {
+        assert!(token < self.n_staged, "there is no token {token} of {}", self.n_staged);
+        self.row_logits(token)
+    }
+
+    fn row_logits(&self, row: usize) -> Result<Vec<f32>> {
+        let vocab_size = self.config.vocab_size as usize;
+        let mut logits = vec![0.0; vocab_size];
+        self.model.logits().read_into(row * vocab_size, &mut logits)?;
+        Ok(logits)
+    }
+
+    /// The token that the device has chosen after the last of [`Session::prefill`] or [`Session::decode`]: the most likely
+    /// one, unless [`Session::begin`] asked for another choice.
+    ///
+    /// # Errors
+    /// Logits that are all NaN or -inf, and the driver's errors from any work since the last wait.
+    pub fn choice(&self) -> Result<u32> {
+        assert!(self.has_choice, "a token is chosen after those of a prompt, or after decoding one");
+        self.wait_for(self.position)?.token.ok_or_else(|| self.no_choice())
+    }
+
+    /// The error of a record without a token.
+    pub fn no_choice(&self) -> Error {
+        Error::Logits { position: self.position.0, n_logits: self.config.vocab_size as usize }
     }
 
     /// Takes a sequence from its beginning and gives `row` the logits of each of its last `n_last` positions, in order.
@@ -269,27 +436,41 @@ impl Session {
         self.check(ids)?;
         let vocab_size = self.config.vocab_size as usize;
         let first_wanted = ids.len().saturating_sub(n_last);
-        let mut n_done = 0;
+        let (mut n_done, mut n_rows) = (0, 1);
         for chunk in ids.chunks(self.sizes.max_chunk as usize) {
-            self.run_chunk(chunk)?;
-            let mut next = first_wanted.saturating_sub(n_done).min(chunk.len());
-            while next < chunk.len() {
-                let end = chunk.len().min(next + self.sizes.n_logit_rows as usize);
-                self.model.head(next as u32..end as u32)?;
-                let mut rows = vec![0.0; (end - next) * vocab_size];
-                self.model.logits().read_into(0, &mut rows)?;
-                rows.chunks(vocab_size).try_for_each(&mut *row)?;
-                self.last_row = end - next - 1;
-                next = end;
-            }
-            n_done += chunk.len();
+            self.run_chunk(chunk, &mut |model, n_tokens, _| {
+                model.commit(n_tokens, n_tokens)?;
+                let n_tokens = n_tokens as usize;
+                let first = first_wanted.saturating_sub(n_done).min(n_tokens);
+                n_done += n_tokens;
+                if first == n_tokens {
+                    return Ok(());
+                }
+                model.head(first as u32..n_tokens as u32)?;
+                n_rows = n_tokens - first;
+                let mut rows = vec![0.0; n_rows * vocab_size];
+                model.logits().read_into(0, &mut rows)?;
+                rows.chunks(vocab_size).try_for_each(&mut *row)
+            })?;
         }
-        Ok(())
+        self.last_row = n_rows - 1;
+        self.settle()
     }
 
-    fn run_chunk(&mut self, ids: &[u32]) -> Result<()> {
+    /// Takes a chunk through the model, step by step; `after` gets the model after each, the step's tokens, all of them
+    /// staged, and the number of those that the chunk has left.
+    fn run_chunk(
+        &mut self,
+        ids: &[u32],
+        after: &mut dyn FnMut(&mut dyn Forward, u32, usize) -> Result<()>,
+    ) -> Result<()> {
         self.model.set_tokens(ids)?;
-        self.model.chunk(ids.len() as u32)?;
+        let step = self.max_decode();
+        for first in (0..ids.len()).step_by(step) {
+            let end = ids.len().min(first + step);
+            self.model.step(first as u32..end as u32, Keep::Staged)?;
+            after(&mut *self.model, (end - first) as u32, ids.len() - end)?;
+        }
         self.position.0 += ids.len() as u64;
         Ok(())
     }
@@ -318,57 +499,20 @@ fn check(config: &Config, ring: Ring, position: Position, ids: &[u32]) -> Result
 }
 
 /// What decoding one token takes: the same launches for every token, so one graph serves all.
-fn step(model: &mut dyn Forward) -> Result<(), DeviceError> {
-    model.chunk(1)?;
-    model.head(0..1)
+fn decode_step(model: &mut dyn Forward) -> Result<()> {
+    model.step(0..1, Keep::Ring)?;
+    model.head(0..1)?;
+    Ok(model.sample()?)
 }
 
-/// Allocates a model and uploads its weights.
+/// Allocates a model and loads its weights.
 fn load<W: Half>(
     device: &Device,
     config: &Config,
     plan: &Plan,
     weights: &Weights,
     progress: &mut dyn FnMut(u64, u64),
-) -> Result<Model<W>> {
-    let total = plan.group_bytes(Group::Weights);
-    let mut n_done = 0;
-    // A buffer holds the rows of one tensor or of several.
-    let mut parts: BTreeMap<&str, Vec<(usize, TensorView)>> = BTreeMap::new();
-    for (spec, tensor) in weights.tensors() {
-        parts.entry(&spec.buffer).or_default().push((spec.first_row, tensor));
-    }
-    Model::new(device, config.clone(), plan, |name, buffer| {
-        for (first_row, tensor) in parts.get(name).into_iter().flatten() {
-            upload(buffer, *first_row, tensor, weights.weight_type(), &mut |bytes| {
-                n_done += bytes;
-                progress(n_done, total);
-            })?;
-        }
-        Ok(())
-    })
-}
-
-/// Copies a tensor to `first_row` of its buffer, some rows at a time.
-fn upload<W: Half>(
-    buffer: &mut Buffer<W>,
-    first_row: usize,
-    tensor: &TensorView,
-    weight_type: WeightType,
-    done: &mut dyn FnMut(u64),
-) -> Result<()> {
-    let n_rows = tensor.shape[0];
-    let row_len: usize = tensor.shape[1..].iter().product();
-    let step = (UPLOAD_BYTES / (row_len * size_of::<W>())).clamp(1, n_rows);
-    for start in (0..n_rows).step_by(step) {
-        let bytes = tensor.rows(start..n_rows.min(start + step)).to(weight_type)?;
-        let offset = (first_row + start) * row_len;
-        // Files may begin a tensor at an odd address.
-        match bytemuck::try_cast_slice::<u8, W>(&bytes) {
-            Ok(elements) => buffer.copy_from_at(offset, elements)?,
-            Err(_) => buffer.copy_from_at(offset, &bytemuck::pod_collect_to_vec::<u8, W>(&bytes))?,
-        }
-        done(bytes.len() as u64);
-    }
-    Ok(())
+) -> Result<(Box<dyn Forward>, LoadTimes)> {
+    let Loaded { buffers, times } = Loader::default().load::<W>(device, weights, plan, progress)?;
+    Ok((Box::new(Model::new(device, config.clone(), plan, buffers)?), times))
 }

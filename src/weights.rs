@@ -1,5 +1,5 @@
-//! The weights of a model directory: safetensors files mapped into memory, checked against the config before
-//! a single byte is uploaded.
+//! The weights of a model directory: safetensors files, checked against the config before a single byte is uploaded.
+//! The checks see them through a map; what is loaded is read.
 //!
 //! Files hold bf16, f16 or f32. The device holds one type: f16 if the files have any f16 tensor, else bf16; f32
 //! tensors are rounded to it, and [`Weights::notice`] says so. bf16 and f16 in one model are refused: neither
@@ -10,7 +10,6 @@ mod header;
 mod mapped;
 pub mod names;
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
@@ -46,6 +45,9 @@ pub struct TensorView<'a> {
     pub dtype: Dtype,
     /// Dense, slowest axis first, little-endian, not necessarily aligned.
     pub bytes: &'a [u8],
+    file: &'a MappedFile,
+    /// Of `bytes` in the file.
+    start: usize,
 }
 
 impl Weights {
@@ -92,9 +94,9 @@ impl Weights {
         let Some((name, (file, entry))) = self.entries.get_key_value(name) else {
             panic!("no tensor {name}: names come from names::tensors, which open() has checked");
         };
-        let MappedFile { path, .. } = &self.files[*file];
-        let bytes = &self.files[*file].bytes()[entry.bytes.clone()];
-        TensorView { name, path, shape: entry.shape.clone(), dtype: entry.dtype, bytes }
+        let file = &self.files[*file];
+        let (bytes, start) = (&file.bytes()[entry.bytes.clone()], entry.bytes.start);
+        TensorView { name, path: &file.path, shape: entry.shape.clone(), dtype: entry.dtype, bytes, file, start }
     }
 
     /// One line for the user, where the device will hold something else than the files.
@@ -177,23 +179,32 @@ impl<'a> TensorView<'a> {
         let row_bytes = self.bytes.len() / self.shape[0];
         let mut shape = self.shape.clone();
         shape[0] = rows.len();
-        Self { shape, bytes: &self.bytes[rows.start * row_bytes..rows.end * row_bytes], ..self.clone() }
+        let bytes = rows.start * row_bytes..rows.end * row_bytes;
+        Self { shape, bytes: &self.bytes[bytes.clone()], start: self.start + bytes.start, ..self.clone() }
     }
 
-    /// The same values in the device's type; borrowed where the file has that type.
-    pub fn to(&self, weight_type: WeightType) -> Result<Cow<'a, [u8]>> {
+    /// Reads the values from the file into `into`, in the device's type.
+    pub fn read(&self, weight_type: WeightType, into: &mut [u8]) -> Result<()> {
         match (self.dtype, weight_type) {
-            (Dtype::BF16, WeightType::Bf16) | (Dtype::F16, WeightType::F16) => Ok(Cow::Borrowed(self.bytes)),
-            (Dtype::F32, WeightType::Bf16) => Ok(Cow::Owned(convert::f32_to_bf16(self.bytes))),
-            (Dtype::F32, WeightType::F16) => convert::f32_to_f16(self.bytes).map(Cow::Owned).map_err(|value| {
-                tensor_error(
-                    self.path,
-                    self.name,
-                    "f32 values that f16 holds, as the other tensors are f16",
-                    value.to_string(),
-                )
-            }),
+            (Dtype::BF16, WeightType::Bf16) | (Dtype::F16, WeightType::F16) => self.file.read_at(self.start, into),
+            (Dtype::F32, _) => {
+                let mut bytes = vec![0; self.bytes.len()];
+                self.file.read_at(self.start, &mut bytes)?;
+                into.copy_from_slice(&self.rounded(&bytes, weight_type)?);
+                Ok(())
+            }
             (dtype, _) => panic!("{dtype} to {weight_type:?}: open() refuses such models"),
+        }
+    }
+
+    /// f32 values of this tensor in the device's type.
+    fn rounded(&self, f32s: &[u8], weight_type: WeightType) -> Result<Vec<u8>> {
+        match weight_type {
+            WeightType::Bf16 => Ok(convert::f32_to_bf16(f32s)),
+            WeightType::F16 => convert::f32_to_f16(f32s).map_err(|value| {
+                let expected = "f32 values that f16 holds, as the other tensors are f16";
+                tensor_error(self.path, self.name, expected, value.to_string())
+            }),
         }
     }
 }

@@ -10,3 +10,9 @@ mod common;
 mod limits;
 #[path = "counters/kernels.rs"]
 mod kernels;
+#[path = "counters/decode_attention.rs"]
+mod decode_attention;
+#[path = "counters/sample.rs"]
+mod sample;
+#[path = "counters/step.rs"]
+mod step;

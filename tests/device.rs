@@ -112,6 +112,31 @@ fn a_kernel_writes_pinned_memory() {
     assert_eq!(back.to_vec().unwrap()[..2], [200, bytes(2)[1]]);
 }
 
+/// Filled again as soon as it may be, many times: a copy of what was there before, or of a mixture, would be seen.
+#[test]
+fn staging_is_filled_when_the_device_has_read_it() {
+    let device = device();
+    let mut staging = device.alloc_staging::<u8>(1 << 16).unwrap();
+    let mut to: Vec<_> = (0..20).map(|_| device.alloc::<u8>(&[staging.len()]).unwrap()).collect();
+    for (i, to) in to.iter_mut().enumerate() {
+        staging.fill().unwrap().fill(i as u8);
+        let copy = |from: &_| Copy { from, to, n: 1 << 16 }.launch_grid(&device, Grid::x(1));
+        staging.read_by(&device, copy).unwrap();
+    }
+    for (i, to) in to.iter().enumerate() {
+        assert!(to.to_vec().unwrap().iter().all(|it| *it == i as u8), "{i}");
+    }
+    assert!(!staging.busy().unwrap().is_zero());
+}
+
+#[test]
+fn kernels_are_loaded_once() {
+    let device = device();
+    let took = device.load_kernels().unwrap();
+    assert!(!took.is_zero() && !device.opened_in().is_zero());
+    assert_eq!(device.load_kernels().unwrap(), took);
+}
+
 #[test]
 fn events_measure_time() {
     let device = device();

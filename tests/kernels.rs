@@ -3,15 +3,16 @@
 mod common;
 
 mod kernels {
+    mod product;
+    mod qkv;
+    mod residual;
+    mod gate_up;
+    mod lm_head;
     mod copy;
+    mod tile;
     mod embed;
-    mod rms_norm;
-    mod matvec;
-    mod matmul;
-    mod rope;
-    mod attention;
-    mod ring_write;
-    mod swiglu;
-    mod argmax;
+    mod decode_attention;
+    mod commit;
     mod advance;
+    mod sample;
 }

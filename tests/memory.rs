@@ -36,7 +36,7 @@ fn the_plan_is_allocated_once_and_for_all() {
         let mut token = 1;
         for _ in 0..n_tokens {
             session.decode(token).unwrap();
-            token = session.greedy().unwrap();
+            token = session.choice().unwrap();
             assert_eq!((device.allocated_bytes(), device.memory_info().unwrap().0), (allocated, free), "{name}");
         }
         assert_eq!(session.position().0, u64::from(n_tokens));

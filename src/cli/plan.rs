@@ -30,7 +30,7 @@ impl Plan {
         let plan = model.plan(&self.sizes.options())?;
         let mut out = io::stdout().lock();
         writeln!(out, "{plan}")?;
-        let n_slots = plan.buffer("layers.0.k_ring").shape[0] as u32;
+        let n_slots = plan.n_slots();
         match Ring::new(model.config.window, n_slots).max_positions() {
             None => writeln!(out, "window of {n_slots} tokens: the same memory for a sequence of any length")?,
             Some(n) => writeln!(out, "context of {n} tokens: no window, so the cache ends there; --ctx sets it")?,

@@ -9,7 +9,7 @@ use std::ops::{Deref, Range};
 use std::sync::Arc;
 
 /// What a buffer holds: plain bits with the same layout here and in CUDA.
-pub trait Element: Pod {
+pub trait Element: Pod + Send + Sync {
     /// The type's name in kernels/*.cu.
     const C_TYPE: &'static str;
 }

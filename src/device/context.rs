@@ -1,10 +1,10 @@
-//! What a process has once: the driver, the device's context and the loaded kernels.
+//! What a process has once: the driver, the device's context and the kernels.
 
-use super::{DeviceChoice, DeviceError, Result, error, library, prototypes};
-use cudarc::driver::{CudaContext, result, sys};
-use std::collections::HashMap;
-use std::ffi::{CString, c_void};
+use super::modules::{self, Modules};
+use super::{DeviceChoice, DeviceError, Result, library};
+use cudarc::driver::{CudaContext, sys};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// The lowest compute capability that the kernels' PTX is made for.
 const NEEDED_CAPABILITY: (u32, u32) = (8, 0);
@@ -17,16 +17,10 @@ pub(super) struct Context {
     pub compute_capability: (u32, u32),
     pub driver_version: (u32, u32),
     pub n_multiprocessors: u32,
-    functions: HashMap<&'static str, Function>,
+    /// How long it took to open all this, without the modules.
+    pub opened_in: Duration,
+    pub modules: Modules,
 }
-
-/// A kernel in a loaded module.
-struct Function(sys::CUfunction);
-
-// SAFETY: a handle; the driver API may be called with it from any thread.
-unsafe impl Send for Function {}
-// SAFETY: as above.
-unsafe impl Sync for Function {}
 
 impl Context {
     /// The process's context: opened by the first call, and the same for every later one.
@@ -39,7 +33,8 @@ impl Context {
                 Err(DeviceError::AlreadyChosen { first: first.to_string(), second: choice.to_string() })
             }
             None => {
-                let context = Box::leak(Box::new(Context::open(choice)?));
+                let context: &'static Context = Box::leak(Box::new(Context::open(choice)?));
+                context.modules.load_in_background(&context.cuda);
                 *opened = Some((choice, context));
                 Ok(context)
             }
@@ -47,6 +42,7 @@ impl Context {
     }
 
     fn open(choice: DeviceChoice) -> Result<Context> {
+        let started = Instant::now();
         let library::Loaded { is_emulator, ordinal } = library::load(choice)?;
         let cuda = CudaContext::new(ordinal as usize).map_err(DeviceError::call("opening the device"))?;
         // SAFETY: buffers here are never CudaSlice, and each is used on one stream, so cudarc has nothing to
@@ -65,24 +61,18 @@ impl Context {
             return Err(DeviceError::TooOldCard { device: name, found: compute_capability, needed: NEEDED_CAPABILITY });
         }
         let driver_version = driver_version()?;
+        modules::check_ptx_versions(driver_version)?;
         let shared_limit = attribute(Is::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?;
         Ok(Context {
             n_multiprocessors: attribute(Is::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?,
-            functions: load_functions(driver_version, shared_limit)?,
+            modules: Modules::new(shared_limit),
+            opened_in: started.elapsed(),
             cuda,
             name,
             is_emulator,
             compute_capability,
             driver_version,
         })
-    }
-
-    /// The loaded kernel of this name.
-    pub fn function(&self, kernel: &str) -> sys::CUfunction {
-        match self.functions.get(kernel) {
-            Some(function) => function.0,
-            None => panic!("kernels/ has no `{kernel}`"),
-        }
     }
 }
 
@@ -94,103 +84,4 @@ fn driver_version() -> Result<(u32, u32)> {
         .map_err(DeviceError::call("asking for the driver's version"))?;
     let version = version.unsigned_abs(); // 1000 * major + 10 * minor
     Ok((version / 1000, version % 1000 / 10))
-}
-
-/// Loads every module and finds every kernel in them.
-fn load_functions(driver: (u32, u32), shared_limit: u32) -> Result<HashMap<&'static str, Function>> {
-    let mut functions = HashMap::new();
-    for module in prototypes::MODULES {
-        check_ptx_version(module, driver)?;
-        let handle = load_module(module)?;
-        for kernel in prototypes::ALL.iter().filter(|it| it.module == module.name) {
-            functions.insert(kernel.name, Function(find_function(handle, kernel.name, shared_limit)?));
-        }
-    }
-    Ok(functions)
-}
-
-fn check_ptx_version(module: &super::Module, driver: (u32, u32)) -> Result<()> {
-    let ptx = module.ptx_version();
-    let needed = cuda_of_ptx(ptx);
-    if driver < needed {
-        return Err(DeviceError::TooOldDriver { module: module.name, ptx, needed, found: driver });
-    }
-    Ok(())
-}
-
-/// The CUDA release that brought a PTX version (PTX ISA, #release-notes).
-fn cuda_of_ptx((major, minor): (u32, u32)) -> (u32, u32) {
-    match (major, minor) {
-        (8, 6..) => (12, minor + 1), // CUDA 12.6 kept PTX 8.5
-        _ => (major + 4, minor),
-    }
-}
-
-/// Has the driver translate a module's PTX. The module is never unloaded.
-fn load_module(module: &super::Module) -> Result<sys::CUmodule> {
-    use sys::CUjit_option::{CU_JIT_ERROR_LOG_BUFFER, CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES};
-    let ptx = CString::new(module.ptx).expect("PTX is text without NUL");
-    let mut log = vec![0u8; 8192];
-    let mut options = [CU_JIT_ERROR_LOG_BUFFER, CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES];
-    let mut values: [*mut c_void; 2] = [log.as_mut_ptr().cast(), log.len() as *mut c_void];
-    let mut handle = std::ptr::null_mut();
-    // SAFETY: the image is a NUL-terminated string, and the options are a buffer and its length.
-    let code = unsafe {
-        sys::cuModuleLoadDataEx(&mut handle, ptx.as_ptr().cast(), 2, options.as_mut_ptr(), values.as_mut_ptr())
-    };
-    code.result().map(|()| handle).map_err(|error| {
-        let end = log.iter().position(|&it| it == 0).unwrap_or(log.len());
-        let log = String::from_utf8_lossy(&log[..end]).into_owned();
-        DeviceError::Module { module: module.name, reason: error::reason(error), log }
-    })
-}
-
-/// A kernel by name, allowed to use all the shared memory that a block can have.
-fn find_function(module: sys::CUmodule, kernel: &'static str, shared_limit: u32) -> Result<sys::CUfunction> {
-    use sys::CUfunction_attribute as Is;
-    let name = CString::new(kernel).expect("an identifier has no NUL");
-    let failed = || DeviceError::call(format!("finding the kernel {kernel}"));
-    // SAFETY: the module is loaded and stays so.
-    unsafe {
-        let function = result::module::get_function(module, name).map_err(failed())?;
-        let fixed = result::function::get_function_attribute(function, Is::CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES)
-            .map_err(failed())?;
-        let dynamic = shared_limit.cast_signed() - fixed;
-        result::function::set_function_attribute(
-            function,
-            Is::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
-            dynamic,
-        )
-        .map_err(failed())?;
-        Ok(function)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::device::Module;
-
-    #[test]
-    fn a_module_newer_than_the_driver_is_refused() {
-        let module = Module { name: "attention", ptx: "//\n.version 8.6\n.target sm_80\n" };
-        assert!(check_ptx_version(&module, (12, 7)).is_ok());
-        assert!(check_ptx_version(&module, (13, 0)).is_ok());
-        let error = check_ptx_version(&module, (12, 6)).unwrap_err().to_string();
-        assert_eq!(
-            error,
-            "kernels/attention.cu is PTX 8.6, which needs a driver for CUDA 12.7 or newer; \
-             this driver is for CUDA 12.6: update the NVIDIA driver"
-        );
-    }
-
-    /// The pairs that NVIDIA's release notes list.
-    #[test]
-    fn ptx_versions_belong_to_cuda_releases() {
-        for (ptx, cuda) in
-            [((7, 0), (11, 0)), ((7, 8), (11, 8)), ((8, 5), (12, 5)), ((8, 8), (12, 9)), ((9, 0), (13, 0))]
-        {
-            assert_eq!(cuda_of_ptx(ptx), cuda);
-        }
-    }
 }

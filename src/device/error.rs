@@ -7,7 +7,7 @@ use std::path::PathBuf;
 pub type Result<T> = std::result::Result<T, DeviceError>;
 
 /// What the driver, the card or the machine did to us.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum DeviceError {
     #[error("unknown device `{found}`: expected auto, cuda, cuda:N (N counts from 0) or emulator")]
     UnknownChoice { found: String },
@@ -61,6 +61,12 @@ pub enum DeviceError {
 
     #[error("out of device memory: asked for {requested} bytes, {free} of {total} bytes are free")]
     OutOfMemory { requested: usize, free: usize, total: usize },
+
+    #[error(
+        "cannot pin {bytes} bytes of the host's memory: {reason}; free some, or raise the limit that the system \
+         or a container sets (ulimit -l)"
+    )]
+    Pinned { bytes: usize, reason: String },
 
     #[error("{doing}: {reason}")]
     Call { doing: String, reason: String },

@@ -21,6 +21,7 @@ impl Device {
         &self,
         work: impl FnOnce() -> std::result::Result<(), E>,
     ) -> std::result::Result<Graph, E> {
+        self.load_kernels()?; // the driver would not do that in a capture
         let failed = || DeviceError::call("capturing a graph");
         let was = self.captured().replace(Vec::new());
         assert!(was.is_none(), "a capture within a capture");
@@ -44,6 +45,18 @@ impl Graph {
     /// Replays the launches on the device's stream.
     pub fn launch(&self) -> Result<()> {
         self.graph.launch().map_err(DeviceError::call("launching a graph"))
+    }
+}
+
+impl Graph {
+    /// How many launches and fills it has.
+    pub fn n_nodes(&self) -> Result<usize> {
+        let mut n = 0;
+        // SAFETY: the graph lives as long as self; without a place for the nodes, only their number is written.
+        unsafe { sys::cuGraphGetNodes(self.graph.cu_graph(), std::ptr::null_mut(), &mut n) }
+            .result()
+            .map_err(DeviceError::call("counting a graph's nodes"))?;
+        Ok(n)
     }
 }
 

@@ -102,6 +102,7 @@ impl Device {
             self.keep(memory);
         }
         self.bind()?;
+        let function = self.function(kernel)?;
         let mut params: Vec<*mut c_void> = args.iter().map(|it| (&raw const it.bits).cast_mut().cast()).collect();
         // SAFETY: the function belongs to a module that is never unloaded. Each pointer leads to the bits of one
         // parameter, which the driver copies before it returns; their types and order are those of the .cu file
@@ -110,7 +111,7 @@ impl Device {
         // The memory outlives the launch: freeing it waits for the stream, and a graph keeps it.
         unsafe {
             result::launch_kernel(
-                self.function(name),
+                function,
                 (grid.x, grid.y, grid.z),
                 (block, 1, 1),
                 grid.shared_bytes,

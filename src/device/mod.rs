@@ -8,8 +8,10 @@
 mod choice;
 mod library;
 mod context;
+mod modules;
 mod buffer;
 mod pinned;
+mod staging;
 mod launch;
 mod graph;
 mod event;
@@ -26,6 +28,7 @@ pub use event::Event;
 pub use graph::Graph;
 pub use launch::{Arg, Grid, KernelArg};
 pub use pinned::PinnedBuffer;
+pub use staging::Staging;
 
 use buffer::Memory;
 use context::Context;
@@ -33,6 +36,7 @@ use cudarc::driver::{CudaStream, result, sys};
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// A device and one stream of work on it. Cheap to clone; clones share the stream.
 #[derive(Clone)]
@@ -47,7 +51,7 @@ struct Inner {
 }
 
 impl Device {
-    /// Opens the device that `choice` asks for, with all kernels loaded.
+    /// Opens the device that `choice` asks for, and begins to load the kernels.
     ///
     /// A process has one choice: opening it again gives another stream of work on the same device, opening
     /// another is an error.
@@ -105,6 +109,28 @@ impl Device {
         unsafe { result::stream::synchronize(self.stream()) }.map_err(DeviceError::call("waiting for the device"))
     }
 
+    /// Whether all work is done, without waiting for it. A fault of a kernel that ran before comes out here.
+    pub fn is_done(&self) -> Result<bool> {
+        self.bind()?;
+        // SAFETY: the stream is ours and lives as long as the device.
+        match unsafe { sys::cuStreamQuery(self.stream()) } {
+            sys::CUresult::CUDA_ERROR_NOT_READY => Ok(false),
+            code => code.result().map(|()| true).map_err(DeviceError::call("asking whether the device is done")),
+        }
+    }
+
+    /// How long opening the device took, which a process does once; without the kernels.
+    pub fn opened_in(&self) -> Duration {
+        self.0.context.opened_in
+    }
+
+    /// Waits until every kernel is loaded, so that no launch will. The time is what loading took in all, whether or not
+    /// somebody waited.
+    pub fn load_kernels(&self) -> Result<Duration> {
+        self.bind()?;
+        self.0.context.modules.load_all()
+    }
+
     /// Makes the context current on this thread, as every driver call expects.
     fn bind(&self) -> Result<()> {
         self.0.context.cuda.bind_to_thread().map_err(DeviceError::call("making the device current"))
@@ -114,8 +140,8 @@ impl Device {
         self.0.stream.cu_stream()
     }
 
-    fn function(&self, kernel: &str) -> sys::CUfunction {
-        self.0.context.function(kernel)
+    fn function(&self, kernel: &Prototype) -> Result<sys::CUfunction> {
+        self.0.context.modules.function(kernel)
     }
 
     /// If a graph is being captured, lets it own memory that its work uses.
@@ -134,6 +160,12 @@ impl Device {
 
     fn count_freed(&self, bytes: usize) {
         self.0.allocated_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.context.modules.stop();
     }
 }
 

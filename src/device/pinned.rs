@@ -1,6 +1,7 @@
 //! Host memory that the device writes directly.
 
 use super::buffer::{HostAddress, Memory};
+use super::error::reason;
 use super::{Buffer, Device, DeviceError, Element, Result};
 use cudarc::driver::{result, sys};
 
@@ -18,7 +19,7 @@ impl Device {
     pub fn alloc_pinned<T: Element>(&self, len: usize) -> Result<PinnedBuffer<T>> {
         let bytes = len * size_of::<T>();
         assert!(bytes > 0, "a pinned buffer holds something");
-        let failed = || DeviceError::call(format!("allocating {bytes} bytes of pinned memory"));
+        let failed = || move |error| DeviceError::Pinned { bytes, reason: reason(error) };
         self.bind()?;
         let flags = sys::CU_MEMHOSTALLOC_PORTABLE | sys::CU_MEMHOSTALLOC_DEVICEMAP;
         // SAFETY: the memory is undefined until it is zeroed here, before anyone sees it.
@@ -60,9 +61,14 @@ impl<T: Element> PinnedBuffer<T> {
         unsafe { self.element(index).write_volatile(value) }
     }
 
+    /// Where the host sees element 0.
+    pub(super) fn host(&self) -> *mut T {
+        self.host.0.cast()
+    }
+
     #[track_caller]
     fn element(&self, index: usize) -> *mut T {
         assert!(index < self.buffer.len(), "element {index} of {}", self.buffer.len());
-        self.host.0.cast::<T>().wrapping_add(index)
+        self.host().wrapping_add(index)
     }
 }

@@ -6,28 +6,30 @@
 //! and the arithmetic of the formula, so that time can be judged against the card's limits.
 
 mod copy;
+mod tile;
+mod product;
 mod embed;
-mod rms_norm;
-mod matvec;
-mod matmul;
-mod rope;
-mod attention;
-mod ring_write;
-mod swiglu;
-mod argmax;
+mod qkv;
+mod decode_attention;
+mod commit;
+mod residual;
+mod gate_up;
+mod lm_head;
 mod advance;
+mod sample;
 
 pub use advance::Advance;
-pub use argmax::{Argmax, NO_TOKEN};
-pub use attention::{Attention, NO_WINDOW};
+pub use commit::Commit;
 pub use copy::Copy;
+pub use decode_attention::{DecodeAttention, N_PARTS, NO_WINDOW};
 pub use embed::Embed;
-pub use matmul::Matmul;
-pub use matvec::Matvec;
-pub use ring_write::RingWrite;
-pub use rms_norm::RmsNorm;
-pub use rope::Rope;
-pub use swiglu::Swiglu;
+pub use gate_up::GateUp;
+pub use lm_head::{LmHead, best_token};
+pub use product::{MAX_TOKENS, norm_shared_bytes, squares_shape};
+pub use qkv::Qkv;
+pub use residual::Residual;
+pub use sample::{NO_TOKEN, SAMPLE_MAX_VOCAB, SAMPLE_PARAMS, SAMPLE_RECORD, Sample};
+pub use tile::{Tile, n_tiled, tiles_shape};
 
 /// The bytes of a tensor.
 fn bytes_of<T>(shape: &[u32]) -> u64 {
@@ -37,13 +39,6 @@ fn bytes_of<T>(shape: &[u32]) -> u64 {
 /// The elements of a tensor.
 fn count(shape: &[u32]) -> u64 {
     shape.iter().map(|&it| u64::from(it)).product()
-}
-
-/// The rows of a weight that a warp of matvec and matmul takes at once, see kernels/tile.cuh.
-fn rows_per_warp(n_in: u32) -> u32 {
-    let n_pieces = n_in / 8;
-    let lanes_per_row = (n_pieces & n_pieces.wrapping_neg()).clamp(8, 32);
-    8 * 32 / lanes_per_row
 }
 
 /// Kernels move eight 16-bit elements at a time.

@@ -18,7 +18,7 @@ fn mistral_7b() -> Config {
     }
 }
 
-const SIZES: Sizes = Sizes { n_slots: 4096, max_chunk: 512, n_logit_rows: 1 };
+const SIZES: Sizes = Sizes { n_slots: 4096, max_chunk: 512 };
 
 #[test]
 fn mistral_7b_has_its_published_size() {
@@ -27,7 +27,7 @@ fn mistral_7b_has_its_published_size() {
     assert_eq!(plan.group_bytes(Group::Cache), 4096 * 128 * 1024, "128 KiB a slot");
     assert_eq!(plan.buffer("layers.31.qkv").shape, [6144, 4096]);
     assert_eq!(plan.buffer("layers.0.gate_up").shape, [28672, 4096]);
-    assert_eq!(plan.buffer("layers.5.k_ring").shape, [4096, 8, 128]);
+    assert_eq!(plan.buffer("k_ring").shape, [32, 4096, 8, 128]);
 }
 
 /// Every buffer counted once, by hand, for a model whose head_dim is not dim / n_heads.
@@ -35,16 +35,28 @@ fn mistral_7b_has_its_published_size() {
 fn scratch_is_what_the_kernels_pass_on() {
     let config =
         Config { dim: 128, hidden_dim: 256, n_layers: 1, n_heads: 4, n_kv_heads: 2, vocab_size: 512, ..mistral_7b() };
-    let plan = Plan::new(&config, WeightType::F16, Sizes { n_slots: 16, max_chunk: 7, n_logit_rows: 3 });
+    let plan = Plan::new(&config, WeightType::F16, Sizes { n_slots: 16, max_chunk: 7 });
     let bytes = |name| plan.buffer(name).bytes();
     assert_eq!([bytes("tokens"), bytes("position"), bytes("rope_turns")], [7 * 4, 8, 64 * 8]);
-    assert_eq!([bytes("x"), bytes("h"), bytes("qkv")], [7 * 128 * 4, 7 * 128 * 2, 7 * 1024 * 4]);
-    assert_eq!([bytes("q"), bytes("k_chunk"), bytes("v_chunk")], [7 * 512 * 2, 7 * 256 * 2, 7 * 256 * 2]);
-    assert_eq!([bytes("attention"), bytes("gate_up"), bytes("act")], [7 * 512 * 2, 7 * 512 * 4, 7 * 256 * 2]);
-    assert_eq!([bytes("logits"), bytes("argmax")], [3 * 512 * 4, 3 * 4]);
-    assert_eq!(plan.buffer("h").element, Element::F16);
-    assert_eq!(plan.buffer("layers.0.k_ring").element, Element::Bf16);
+    assert_eq!([bytes("x"), bytes("squares")], [8 * 128 * 4, 8 * 8 * 4]);
+    assert_eq!([bytes("q"), bytes("k_staged"), bytes("v_staged")], [8 * 512 * 2, 8 * 256 * 2, 8 * 256 * 2]);
+    assert_eq!([bytes("attended"), bytes("act")], [8 * 512 * 2, 8 * 256 * 2]);
+    assert_eq!([bytes("partials"), bytes("softmaxes"), bytes("tickets")], [8 * 512 * 16 * 4, 8 * 4 * 16 * 8, 6 * 4]);
+    assert_eq!([bytes("logits"), bytes("best")], [8 * 512 * 4, 8 * 8]);
+    assert_eq!([bytes("params"), bytes("stop")], [30 * 4, 4]);
+    assert_eq!([bytes("bias"), bytes("scores"), bytes("counts")], [512 * 4; 3]);
+    assert_eq!(plan.buffer("act").element, Element::F16);
+    assert_eq!(plan.buffer("k_ring").element, Element::Bf16);
     assert_eq!(plan.buffer("norm").shape, [128]);
+}
+
+/// Tiles of 16 rows and 32 columns.
+#[test]
+fn matrices_are_padded_and_vectors_are_not() {
+    let config = Config { dim: 40, vocab_size: 17, ..mistral_7b() };
+    let plan = Plan::new(&config, WeightType::Bf16, SIZES);
+    assert_eq!(plan.buffer("embedding").bytes(), 32 * 64 * 2);
+    assert_eq!(plan.buffer("norm").bytes(), 40 * 2);
 }
 
 #[test]
@@ -71,8 +83,8 @@ fn the_table_shows_each_kind_once() {
     assert!(line("weights").ends_with("13.49 GiB"));
     assert!(line("cache").ends_with("512.00 MiB"));
     assert!(line("  qkv").contains("32 x [6144, 4096] bf16"));
-    assert!(line("  k_ring").contains("32 x [4096, 8, 128] bf16"));
+    assert!(line("  k_ring").contains("[32, 4096, 8, 128] bf16"));
     assert!(line("  position").ends_with("8 B"));
     assert!(line("total").ends_with("bytes"));
-    assert_eq!(table.lines().count(), 3 + 9 + 2 + 14 + 1, "{table}");
+    assert_eq!(table.lines().count(), 3 + 9 + 2 + 20 + 1, "{table}");
 }

@@ -2,6 +2,8 @@
 #![allow(unsafe_code)]
 
 use std::fs::{File, Metadata};
+use std::io::ErrorKind;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -42,13 +44,26 @@ impl MappedFile {
         &self.map
     }
 
+    /// Fills `into` with the bytes from `start` on, by reading and not through the map: that takes no page faults, and a
+    /// file that was cut short is an error and not a signal.
+    pub fn read_at(&self, start: usize, into: &mut [u8]) -> Result<()> {
+        self.file.read_exact_at(into, start as u64).map_err(|error| match error.kind() {
+            ErrorKind::UnexpectedEof => self.changed(),
+            _ => read_error(&self.path, error),
+        })
+    }
+
     /// An error if someone wrote to the file since it was opened, so that what was read may be a mixture.
     pub fn check_unchanged(&self) -> Result<()> {
         let metadata = self.file.metadata().map_err(|error| read_error(&self.path, error))?;
         if Stamp::of(&metadata) == self.opened {
             return Ok(());
         }
-        Err(Error::malformed(&self.path, "the file changed while it was being loaded; load it again"))
+        Err(self.changed())
+    }
+
+    fn changed(&self) -> Error {
+        Error::malformed(&self.path, "the file changed while it was being loaded; load it again")
     }
 }
 

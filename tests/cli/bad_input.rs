@@ -157,7 +157,7 @@ fn too_little_memory() {
     assert_eq!((run.status, run.stdout.as_str()), (1, ""), "{run:?}");
     let last = run.stderr.lines().last().unwrap();
     assert!(last.starts_with("error: out of device memory: asked for ") && last.contains("bytes are free"), "{run:?}");
-    assert!(run.stderr.contains("k_ring             2 x [67000000, 1, 64] bf16"), "{run:?}");
+    assert!(run.stderr.contains("k_ring             [2, 67000000, 1, 64] bf16"), "{run:?}");
     assert!(!run.stderr.contains("panicked"), "{run:?}");
 }
 

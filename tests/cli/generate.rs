@@ -3,7 +3,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::program::{Broken, cases, comma_separated, command, emulated, emulated_reading, golden};
+use crate::program::{Broken, cases, comma_separated, command, emulated, emulated_reading, finish, golden};
 
 const MODEL: &str = "mis_w8_1layer";
 
@@ -47,6 +47,25 @@ fn the_same_seed_gives_the_same_text() {
     let other = golden(MODEL);
     let other = ["generate", "-m", &other, "-p", "Hello", "--seed", "8", "-n", "24", "--ignore-eos", "--no-graph"];
     assert_ne!(emulated(&other).expect_ok().stdout, text);
+}
+
+/// On stderr, without a place to write to in the home directory, as drivers keep compiled kernels there.
+#[test]
+fn verbose_times_every_step_to_the_first_token() {
+    let model = golden(MODEL);
+    let args = ["generate", "-m", &model, "--ids", "1,2", "-n", "2", "--print-ids", "--greedy"];
+    let steps = ["prepare", "open", "read", "upload", "compile", "load", "warm-up", "first token", "all"];
+    let quiet = emulated(&args).expect_ok();
+    assert_eq!(quiet.stderr.lines().count(), 1, "{quiet:?}");
+    let mut verbose = command(&[&args[..], &["-v"]].concat());
+    let verbose = finish(verbose.env("GALE_DEVICE", "emulator").env("HOME", "/proc/nowhere"), b"").expect_ok();
+    assert_eq!(verbose.stdout, quiet.stdout);
+    let lines: Vec<&str> = verbose.stderr.lines().map(str::trim).collect();
+    assert_eq!(lines.len(), steps.len() + 1, "{verbose:?}");
+    for (line, step) in lines.iter().zip(steps) {
+        assert!(line.starts_with(step) && line.contains(" s  "), "{step} in {verbose:?}");
+    }
+    assert!(lines[8].ends_with(" x (read + upload)"), "{verbose:?}");
 }
 
 /// Without a seed the line at the end tells the one that was taken.

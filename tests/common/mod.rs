@@ -7,6 +7,7 @@
 //! and `ARBTEST_SEED` repeats the one that it printed.
 
 pub mod oracle;
+pub mod tiles;
 
 use arbtest::arbitrary::Unstructured;
 use arbtest::arbtest;
@@ -108,11 +109,6 @@ impl Case<'_, '_> {
     /// Some blocks in a row: too few for the work, or too many.
     pub fn grid(&mut self) -> Grid {
         Grid::x(self.int(1..=40))
-    }
-
-    /// Some blocks in a plane.
-    pub fn plane(&mut self) -> Grid {
-        Grid::xy(self.int(1..=8), self.int(1..=5))
     }
 
     /// Memory that nothing was written to.

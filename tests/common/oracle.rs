@@ -79,17 +79,6 @@ pub fn matvec<W: Float>(weight: &[W], x: &[W]) -> Vec<Exact> {
     weight.chunks(x.len()).map(|row| dot(row, x)).collect()
 }
 
-/// One head, each of its pairs turned by an angle in radians. An error of the angle moves either element by up to
-/// the other's size, so both are in the magnitude whatever the angle.
-pub fn rope(head: &[f32], angles: &[f64]) -> Vec<Exact> {
-    let (x, y) = head.split_at(head.len() / 2);
-    let pairs = x.iter().zip(y).zip(angles).map(|((x, y), angle)| (x.f64(), y.f64(), angle.sin_cos()));
-    let exact = |value, x: f64, y: f64| Exact { value, magnitude: x.abs() + y.abs() };
-    let low = pairs.clone().map(|(x, y, (sin, cos))| exact(x * cos - y * sin, x, y));
-    let high = pairs.map(|(x, y, (sin, cos))| exact(x * sin + y * cos, x, y));
-    low.chain(high).collect()
-}
-
 /// One query head over the keys that it sees. The magnitude counts the weights' errors too: `n_roundings` is
 /// for the rest, relative to the weighted values.
 pub fn attention(q: &[bf16], keys: &[&[bf16]], values: &[&[bf16]], n_roundings: u32) -> Vec<Exact> {
@@ -108,17 +97,6 @@ pub fn attention(q: &[bf16], keys: &[&[bf16]], values: &[&[bf16]], n_roundings: 
             Exact { value: it.value, magnitude: it.magnitude * n_roundings }
         })
         .collect()
-}
-
-/// Below -88.7 the exponential overflows in f32, and the gate's silu, which is at most 2^-121 there, becomes 0: the
-/// second part of the magnitude, a few roundings of which are as much.
-pub fn swiglu(gate: &[f32], up: &[f32]) -> Vec<Exact> {
-    let silu = |x: f64| x / (1.0 + (-x).exp());
-    let exact = |(gate, up): (&f32, &f32)| {
-        let value = silu(gate.f64()) * up.f64();
-        Exact { value, magnitude: value.abs() + up.f64().abs() * 2f64.powi(-100) }
-    };
-    gate.iter().zip(up).map(exact).collect()
 }
 
 /// The lowest id among the greatest logits, 0 if all are NaN.

@@ -58,7 +58,7 @@ pub fn generate(session: &mut Session, prompt: &[u32], n: usize) -> Vec<u32> {
     session.prefill(prompt, &mut |_| ControlFlow::Continue(())).unwrap();
     let mut tokens = Vec::new();
     while tokens.len() < n {
-        let token = session.greedy().unwrap();
+        let token = session.choice().unwrap();
         tokens.push(token);
         if tokens.len() < n {
             session.decode(token).unwrap();

@@ -4,16 +4,25 @@
 
 use super::lane::Registers;
 
-/// Loads 32 vectors of four words, as `ld.v4.u32` of a whole warp does, to the registers in `slots`.
+/// Where each lane's vector lies; it need not be aligned.
+pub type Places = [*const u8; 32];
+
+/// The places of vectors that are neighbours, from `from` on.
+#[inline(always)]
+pub fn row(from: *const u8) -> Places {
+    std::array::from_fn(|lane| from.wrapping_add(16 * lane))
+}
+
+/// Loads a vector of four words for each lane, as `ld.v4.u32` of a whole warp does, to the registers in `slots`.
 ///
 /// # Safety
-/// 512 bytes can be read from `from` on, which need not be aligned.
-pub unsafe fn portable(registers: &mut Registers, slots: &[u16; 4], from: *const u8) {
+/// 16 bytes can be read from each of the places on.
+pub unsafe fn portable(registers: &mut Registers, slots: &[u16; 4], places: &Places) {
     for (k, &slot) in slots.iter().enumerate() {
         let plane = &mut registers.words[usize::from(slot)].0;
-        for (lane, word) in plane.iter_mut().enumerate() {
-            // SAFETY: word k of lane l is the (4l + k)th of 128.
-            *word = unsafe { from.cast::<u32>().add(4 * lane + k).read_unaligned() };
+        for (word, place) in plane.iter_mut().zip(places) {
+            // SAFETY: word k of the four that the caller promises.
+            *word = unsafe { place.cast::<u32>().add(k).read_unaligned() };
         }
     }
 }
@@ -24,15 +33,14 @@ pub unsafe fn portable(registers: &mut Registers, slots: &[u16; 4], from: *const
 /// As for [`portable`]; the CPU has AVX2.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
-pub unsafe fn avx2(registers: &mut Registers, slots: &[u16; 4], from: *const u8) {
+pub unsafe fn avx2(registers: &mut Registers, slots: &[u16; 4], places: &Places) {
     use std::arch::x86_64::*;
 
     let planes = slots.map(|slot| registers.words[usize::from(slot)].0.as_mut_ptr());
-    for eight in 0..4 {
+    for (eight, places) in places.chunks_exact(8).enumerate() {
         let vector = |lane: usize| {
-            let at = from.wrapping_add(128 * eight + 16 * lane);
-            // SAFETY: lanes `lane` and `lane + 4` of the eighth of 128 bytes are inside the 512.
-            unsafe { _mm256_loadu2_m128i(at.add(64).cast(), at.cast()) }
+            // SAFETY: the caller promises 16 bytes at each place.
+            unsafe { _mm256_loadu2_m128i(places[lane + 4].cast(), places[lane].cast()) }
         };
         let lanes = [vector(0), vector(1), vector(2), vector(3)];
         let low = [_mm256_unpacklo_epi32(lanes[0], lanes[1]), _mm256_unpacklo_epi32(lanes[2], lanes[3])];
@@ -58,13 +66,16 @@ mod tests {
     #[test]
     fn both_deal_each_lane_its_four_words() {
         let memory: Vec<u8> = (0..515u32).map(|i| (i * 7 % 251) as u8).collect();
+        // Groups of four lanes share a place.
+        let place = |lane: usize| 3 + 16 * (lane / 4 * 5 % 32);
         let mut registers = Registers { words: vec![Words([7; 32]); 5], ..Registers::default() };
-        let deals: [unsafe fn(&mut Registers, &[u16; 4], *const u8); 2] = [portable, avx2];
+        let deals: [unsafe fn(&mut Registers, &[u16; 4], &Places); 2] = [portable, avx2];
         for deal in &deals[..if is_x86_feature_detected!("avx2") { 2 } else { 1 }] {
+            let places = std::array::from_fn(|lane| memory[place(lane)..].as_ptr());
             // SAFETY: there are 515 bytes, and the features were asked for.
-            unsafe { deal(&mut registers, &[4, 0, 3, 1], memory[3..].as_ptr()) };
+            unsafe { deal(&mut registers, &[4, 0, 3, 1], &places) };
             let word = |lane: usize, k: usize| {
-                let at = 3 + 16 * lane + 4 * k;
+                let at = place(lane) + 4 * k;
                 u32::from_le_bytes([memory[at], memory[at + 1], memory[at + 2], memory[at + 3]])
             };
             for (k, slot) in [4, 0, 3, 1].into_iter().enumerate() {

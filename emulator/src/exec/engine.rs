@@ -44,7 +44,7 @@ pub type Memory = unsafe fn(&mut Context, &mut Warp, &Inst) -> Outcome;
 ///
 /// # Safety
 /// As for that and for [`Arithmetic`].
-type Deal = unsafe fn(&mut Registers, &[u16; 4], *const u8);
+type Deal = unsafe fn(&mut Registers, &[u16; 4], &deal::Places);
 
 /// [`rows::read`].
 ///
@@ -79,11 +79,11 @@ impl Engine {
     /// [`deal::portable`].
     ///
     /// # Safety
-    /// 512 bytes can be read from `from` on.
+    /// 16 bytes can be read from each of the places on.
     #[inline]
-    pub unsafe fn deal(&self, registers: &mut Registers, slots: &[u16; 4], from: *const u8) {
+    pub unsafe fn deal(&self, registers: &mut Registers, slots: &[u16; 4], places: &deal::Places) {
         // SAFETY: the caller's promise; `Engine::chosen` is an engine whose features this CPU has.
-        unsafe { (self.deal)(registers, slots, from) }
+        unsafe { (self.deal)(registers, slots, places) }
     }
 
     /// [`rows::read`].

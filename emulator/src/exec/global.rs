@@ -8,7 +8,7 @@
 #![allow(unsafe_code)]
 
 use super::{
-    conflict,
+    conflict, deal,
     lane::{Lane, Mask, Registers},
     observe::{Kind, Places, Touch},
     run::Context,
@@ -189,7 +189,7 @@ fn load_together<E: Element, const N: usize>(
     }
     if (pattern, size_of::<E>(), N) == (Pattern::Contiguous, 4, 4) {
         // SAFETY: `locate` found all 32 vectors inside one live allocation.
-        unsafe { context.engine.deal(registers, &inst.d, host as *const u8) };
+        unsafe { context.engine.deal(registers, &inst.d, &deal::row(host as *const u8)) };
         return Ok(true);
     }
     let from = host as *const E;
@@ -268,6 +268,11 @@ fn store_together<E: Element, const N: usize>(
 fn load_lanes(context: &mut Context, registers: &mut Registers, mask: &Mask, inst: &Inst, pc: u32) -> Outcome {
     let size = usize::from(inst.bytes * inst.n);
     let hosts = lane_hosts(context, registers, mask, inst, pc, size, false)?;
+    if (mask.bits, inst.bytes, inst.n) == (!0, 4, 4) && inst.flags & flag::STRONG == 0 {
+        // SAFETY: `lane_hosts` found the vector of every lane inside one live allocation.
+        unsafe { context.engine.deal(registers, &inst.d, &hosts.map(|it| it as *const u8)) };
+        return Ok(());
+    }
     by_shape!(read_lanes, inst, (registers, mask, inst, &hosts));
     Ok(())
 }
@@ -313,6 +318,27 @@ fn write_lanes<E: Element, const N: usize>(registers: &Registers, mask: &Mask, i
     }
 }
 
+/// [`lane_hosts`] when all lanes run and are right and inside the allocation that the instruction touched last.
+fn nearby_hosts(
+    context: &Context,
+    registers: &Registers,
+    mask: &Mask,
+    inst: &Inst,
+    pc: u32,
+    size: u64,
+) -> Option<[u64; 32]> {
+    let Region { start, end, host, .. } = context.nearby[pc as usize];
+    let (mut bits, mut first, mut last) = (0, u64::MAX, 0);
+    let addresses = registers.doubles[usize::from(inst.s[0])].0.map(|it| it.wrapping_add(inst.imm as i64 as u64));
+    for address in addresses {
+        bits |= address;
+        first = first.min(address);
+        last = last.max(address);
+    }
+    let is_inside = mask.bits == !0 && first >= start && last < end && size <= end - last;
+    (is_inside && bits & (size - 1) == 0).then(|| addresses.map(|it| host.wrapping_add(it.wrapping_sub(start))))
+}
+
 /// The host address of each active lane's `size` bytes, checked.
 #[inline(never)]
 pub fn lane_hosts(
@@ -326,6 +352,14 @@ pub fn lane_hosts(
 ) -> Result<[u64; 32], Box<Trouble>> {
     let mut hosts = [0; 32];
     let mut addresses = [0; 32];
+    if !is_write
+        && !context.is_observed
+        && inst.op == Op::LdGlobal
+        && inst.flags & flag::STRONG == 0
+        && let Some(hosts) = nearby_hosts(context, registers, mask, inst, pc, size as u64)
+    {
+        return Ok(hosts);
+    }
     context.n_polls += u64::from(inst.flags & flag::STRONG != 0 || matches!(inst.op, Op::AtomGlobal | Op::AtomGeneric));
     for lane in (0..32).filter(|lane| mask.bits >> lane & 1 == 1) {
         let address = registers.doubles[usize::from(inst.s[0])].0[lane].wrapping_add(inst.imm as i64 as u64);

@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use super::{
-    conflict,
+    conflict, deal,
     lane::{Lane, Mask, Registers},
     observe::{Kind, Places, Touch},
     run::Context,
@@ -139,7 +139,7 @@ fn load_together<E: Bytes, const N: usize>(
         let bytes = &context.shared[range.start..][..32 * size];
         if (width, N) == (4, 4) {
             // SAFETY: these are the bytes of 32 vectors.
-            unsafe { context.engine.deal(registers, &inst.d, bytes.as_ptr()) };
+            unsafe { context.engine.deal(registers, &inst.d, &deal::row(bytes.as_ptr())) };
             return Ok(true);
         }
         let planes = planes::<E, N>(|lane, k| E::from_slice(&bytes[(lane * N + k) * width..][..width]));
@@ -155,6 +155,12 @@ fn load_together<E: Bytes, const N: usize>(
         observe(context, Kind::Load, mask, inst, places)?;
     }
     let shared = &context.shared[..];
+    if (width, N) == (4, 4) {
+        let places = std::array::from_fn(|lane| shared.as_ptr().wrapping_add(addresses[lane] as usize));
+        // SAFETY: `all_inside` found the 16 bytes of each lane inside.
+        unsafe { context.engine.deal(registers, &inst.d, &places) };
+        return Ok(true);
+    }
     for (k, &slot) in inst.d[..N].iter().enumerate() {
         let at = |lane: usize| addresses[lane] as usize + k * width;
         let plane = E::Register::collect(|lane| E::from_slice(&shared[at(lane)..at(lane) + width]).widen());

@@ -19,8 +19,7 @@ pub fn propagate(draft: &mut Draft) {
     let mut same_as: Vec<Reg> = (0..draft.registers.len() as u32).map(Reg).collect();
     let mut is_copy = vec![false; draft.ops.len()];
     for (at, op) in draft.ops.iter().enumerate() {
-        let moves = matches!(op.op, Op::MovB32 | Op::MovB64 | Op::MovPred | Op::CvtU32U32 | Op::CvtU64U64);
-        if !moves || op.guard.is_some() {
+        if !is_move(op.op) || op.guard.is_some() {
             continue;
         }
         let (dst, src) = (op.dst[0], op.src[0]);
@@ -44,13 +43,18 @@ pub fn propagate(draft: &mut Draft) {
     remove(draft, &is_copy);
 }
 
+/// The result is the source.
+pub fn is_move(op: Op) -> bool {
+    matches!(op, Op::MovB32 | Op::MovB64 | Op::MovPred | Op::CvtU32U32 | Op::CvtU64U64)
+}
+
 /// Stores read their `dst`: see `Inst::d`.
 pub fn is_store(op: Op) -> bool {
     matches!(op, Op::StGlobal | Op::StShared | Op::StLocal | Op::StGeneric | Op::StMatrix)
 }
 
 /// Where a chain of copies begins; the chain gets shorter on the way.
-fn origin(same_as: &mut [Reg], mut reg: Reg) -> Reg {
+pub fn origin(same_as: &mut [Reg], mut reg: Reg) -> Reg {
     while same_as[reg.0 as usize] != reg {
         let next = same_as[reg.0 as usize];
         same_as[reg.0 as usize] = same_as[next.0 as usize];
@@ -80,7 +84,7 @@ pub fn count_writes(draft: &Draft) -> Vec<u32> {
 }
 
 /// Removes the marked operations and moves the branch targets along.
-fn remove(draft: &mut Draft, is_removed: &[bool]) {
+pub fn remove(draft: &mut Draft, is_removed: &[bool]) {
     let mut moved_to = Vec::with_capacity(draft.ops.len() + 1);
     let mut n_kept = 0;
     for removed in is_removed {

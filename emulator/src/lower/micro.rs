@@ -59,7 +59,7 @@ impl Micro {
     }
 
     /// Every register that it names.
-    fn registers_mut(&mut self) -> impl Iterator<Item = &mut Reg> {
+    pub fn registers_mut(&mut self) -> impl Iterator<Item = &mut Reg> {
         self.dst.iter_mut().chain(&mut self.src).chain(self.guard.as_mut().map(|it| &mut it.0))
     }
 

@@ -1,7 +1,7 @@
 //! The tree of a PTX module to a program that the interpreter can run fast.
 //!
 //! Each function is translated to a draft on virtual registers ([`translate`]), watches its registers if that is wanted
-//! ([`written`]), loses its copies ([`copies`]), has its chains fused ([`fuse`]), gets register slots ([`slots`]), and is linked behind its kernel ([`assemble`]).
+//! ([`written`]), loses its copies ([`copies`], [`coalesce`]), has its chains fused ([`fuse`]), gets register slots ([`slots`]), and is linked behind its kernel ([`assemble`]).
 
 pub mod program;
 mod translate;
@@ -16,6 +16,7 @@ mod layout;
 mod micro;
 mod written;
 mod copies;
+mod coalesce;
 mod fuse;
 mod slots;
 mod assemble;
@@ -184,6 +185,7 @@ fn kernel(
             written::check(&mut draft);
         }
         copies::propagate(&mut draft);
+        coalesce::coalesce(&mut draft);
         draft.forget_unused();
         fuse::fuse(&mut draft);
         drafts.push(draft);

@@ -146,7 +146,7 @@ pub fn live_at_entry(draft: &Draft) -> Vec<Reg> {
 }
 
 /// The basic blocks as ranges of operations, in order.
-fn blocks(draft: &Draft) -> Vec<std::ops::Range<usize>> {
+pub fn blocks(draft: &Draft) -> Vec<std::ops::Range<usize>> {
     let is_start = block_starts(draft);
     let starts: Vec<usize> = (0..is_start.len()).filter(|&at| is_start[at]).collect();
     let ends = starts.iter().skip(1).copied().chain([is_start.len()]);
@@ -171,7 +171,7 @@ pub fn block_starts(draft: &Draft) -> Vec<bool> {
 }
 
 /// For each block, the registers that some path after it reads.
-fn live_out(draft: &Draft, blocks: &[std::ops::Range<usize>]) -> Vec<BitSet> {
+pub fn live_out(draft: &Draft, blocks: &[std::ops::Range<usize>]) -> Vec<BitSet> {
     let n = draft.registers.len();
     let block_of = |at: usize| blocks.partition_point(|it| it.end <= at);
     let successors: Vec<Vec<usize>> = blocks
@@ -212,22 +212,22 @@ fn live_out(draft: &Draft, blocks: &[std::ops::Range<usize>]) -> Vec<BitSet> {
 
 /// A set of small integers.
 #[derive(Clone, Debug)]
-struct BitSet(Vec<u64>);
+pub struct BitSet(Vec<u64>);
 
 impl BitSet {
-    fn new(n: usize) -> BitSet {
+    pub fn new(n: usize) -> BitSet {
         BitSet(vec![0; n.div_ceil(64)])
     }
-    fn insert(&mut self, i: usize) {
+    pub fn insert(&mut self, i: usize) {
         self.0[i / 64] |= 1 << (i % 64);
     }
-    fn remove(&mut self, i: usize) {
+    pub fn remove(&mut self, i: usize) {
         self.0[i / 64] &= !(1 << (i % 64));
     }
-    fn contains(&self, i: usize) -> bool {
+    pub fn contains(&self, i: usize) -> bool {
         self.0[i / 64] >> (i % 64) & 1 == 1
     }
-    fn union(&mut self, other: &BitSet) {
+    pub fn union(&mut self, other: &BitSet) {
         self.0.iter_mut().zip(&other.0).for_each(|(a, b)| *a |= b);
     }
     /// Adds `other` minus `except`; true if that changed anything.

@@ -5,6 +5,7 @@
 //! hold nothing yet.
 
 use super::{
+    copies::is_move,
     micro::{Content, Draft, Micro, Reg, Target},
     slots::{live_at_entry, reads, writes},
 };
@@ -35,7 +36,7 @@ pub fn check(draft: &mut Draft) {
     let mut moved_to = Vec::with_capacity(draft.ops.len());
     for op in draft.ops.drain(..) {
         moved_to.push(ops.len());
-        let source_flag = if is_move(&op) { flags.get(&op.src[0]).copied() } else { None };
+        let source_flag = if is_move(op.op) { flags.get(&op.src[0]).copied() } else { None };
         for reg in reads(&op) {
             let is_guard = op.guard.is_some_and(|(guard, _)| guard == reg);
             if let Some(&flag) = flags.get(&reg)
@@ -65,10 +66,6 @@ pub fn check(draft: &mut Draft) {
     draft.ops = ops;
 }
 
-fn is_move(op: &Micro) -> bool {
-    matches!(op.op, Op::MovB32 | Op::MovB64 | Op::MovPred | Op::CvtU32U32 | Op::CvtU64U64)
-}
-
 /// A flag for each register that some path may read before it writes it, and for those that they are moved to.
 fn flags(draft: &mut Draft) -> HashMap<Reg, Reg> {
     let mut suspects = live_at_entry(draft);
@@ -77,7 +74,7 @@ fn flags(draft: &mut Draft) -> HashMap<Reg, Reg> {
     let mut n_known = 0;
     while n_known < suspects.len() {
         n_known = suspects.len();
-        for op in draft.ops.iter().filter(|it| is_move(it)) {
+        for op in draft.ops.iter().filter(|it| is_move(it.op)) {
             if is_suspect[op.src[0].0 as usize] && !is_suspect[op.dst[0].0 as usize] {
                 is_suspect[op.dst[0].0 as usize] = true;
                 suspects.push(op.dst[0]);

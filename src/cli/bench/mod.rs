@@ -125,7 +125,8 @@ impl Bench {
 
     /// Without a window, the context is what the tests need if nothing else is asked for.
     fn options(&self, config: &Config, work: &Workload) -> Options {
-        let needed = work.depth.saturating_add(work.n_prompt.max(work.n_gen));
+        // What is generated begins with a token that is given, and is measured from the one after it.
+        let needed = work.depth.saturating_add(work.n_prompt.max(work.n_gen.saturating_add(2)));
         let options = self.running.options();
         let context = options.context.or(config.window.is_none().then_some(needed));
         Options { context, ..options }
@@ -144,15 +145,18 @@ fn tests(work: &Workload, prefill: Option<Samples>, decode: Option<Samples>) -> 
     [test("pp", work.n_prompt, prefill), test("tg", work.n_gen, decode)].into_iter().flatten().collect()
 }
 
+/// Of a weight: bf16 and f16 alike.
+const WEIGHT_BYTES: u64 = 2;
+
 /// What generating one token reads at the least: all weights, of the embedding only one row unless it is the output
 /// projection too, and the keys and values in the window; the mean over the tokens generated.
 fn bytes_per_token(config: &Config, plan: &Plan, work: &Workload) -> f64 {
-    let embedding = plan.buffer("embedding");
-    let unread =
-        if config.tie_embeddings { 0 } else { embedding.bytes() - embedding.bytes() / embedding.shape[0] as u64 };
+    let embedding = plan.buffer("embedding").bytes();
+    let row = u64::from(config.dim) * WEIGHT_BYTES;
+    let unread = if config.tie_embeddings { 0 } else { embedding - row };
     let weights = plan.group_bytes(Group::Weights) - unread;
 
-    let n_slots = plan.buffer("layers.0.k_ring").shape[0] as u32;
+    let n_slots = plan.n_slots();
     let ring = Ring::new(config.window, n_slots);
     let bytes_per_slot = plan.group_bytes(Group::Cache) / u64::from(n_slots);
     let positions = u64::from(work.depth)..u64::from(work.depth) + u64::from(work.n_gen.max(1));

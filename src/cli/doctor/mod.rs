@@ -33,7 +33,8 @@ impl Doctor {
         for ((major, minor), modules) in modules_by_ptx_version() {
             writeln!(out, "PTX {major}.{minor}    {}", modules.join(", "))?;
         }
-        let device = Device::open(self.on.device)?; // a module that the driver does not take is an error that names it
+        let device = Device::open(self.on.device)?;
+        device.load_kernels()?; // a module that the driver does not take is an error that names it
         describe(&device, &mut out)?;
         let copy = bandwidth::of_copy(&device)?;
         let note = if device.is_emulator() { " (emulator: counts for nothing as a GPU speed)" } else { "" };

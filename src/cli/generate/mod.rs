@@ -1,3 +1,4 @@
+mod cold_start;
 mod output;
 mod sampling;
 mod stop;
@@ -9,11 +10,14 @@ use std::ops::ControlFlow;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use anyhow::{Context, bail};
 use clap::{ArgGroup, Args, value_parser};
+use gale::config::Config;
 use gale::prompt::{ChatTemplate, Message};
-use gale::sampler::Sampler;
+use gale::ring::Position;
+use gale::sampler::{Finished, Limits, Record};
 use gale::session::Session;
 use gale::tokenizer::{TextStream, Tokenizer};
 use signal_hook::consts::SIGINT;
@@ -22,6 +26,7 @@ use super::model::Model;
 use super::options::{Ids, ModelDir, Running, utf8};
 use super::progress::Progress;
 use super::say;
+use cold_start::ColdStart;
 use output::Output;
 use sampling::SamplingArgs;
 use stop::StopFilter;
@@ -74,6 +79,10 @@ pub struct Generate {
     #[arg(long, conflicts_with = "stop")]
     print_ids: bool,
 
+    /// Tell on stderr what each step up to the first token took
+    #[arg(short, long)]
+    verbose: bool,
+
     #[command(flatten)]
     running: Running,
 }
@@ -98,12 +107,15 @@ enum Ended {
 
 impl Generate {
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        let mut sampler = Sampler::new(self.sampling.sampling()?)?;
+        let started = Instant::now();
+        let sampling = self.sampling.sampling()?;
+        sampling.validate()?;
         let model = Model::open(&self.model.dir)?;
         let tokenizer = self.needs_tokenizer().map(|what| model.tokenizer(what)).transpose()?;
         let prompt = self.prompt_ids(&model, tokenizer.as_ref())?;
         Session::check_prompt(&model.config, &self.running.options(), &prompt)?;
         let mut output = self.output(tokenizer.as_ref(), &prompt)?;
+        let prepare = started.elapsed();
         let (_device, mut session) = model.load(self.running.on.device, self.running.options())?;
 
         let interrupted = Arc::new(AtomicBool::new(false));
@@ -112,47 +124,47 @@ impl Generate {
             .context("cannot handle Ctrl-C")?; // the second one ends the program at once
         let is_interrupted = || interrupted.load(Ordering::Relaxed);
         let mut timing = Timing::start(prompt.len());
+        session.begin(&sampling, &self.limits(session.config(), prompt.len()), &prompt)?;
         prefill(&mut session, &prompt, &is_interrupted)?;
-        let ended = self.generate(&mut session, &mut sampler, prompt, &mut output, &mut timing, &is_interrupted);
+        let ended = self.generate(&mut session, &mut output, &mut timing, &is_interrupted);
         // After an error, too, what was generated is shown.
         output.finish(matches!(ended, Ok(Ended::StopString)))?;
         ended?;
 
-        let seed = if sampler.sampling().temperature == 0.0 {
-            String::new()
-        } else {
-            format!("; --seed {}", sampler.sampling().seed)
-        };
+        let seed = if sampling.temperature == 0.0 { String::new() } else { format!("; --seed {}", sampling.seed) };
+        if let (true, Some(first_token)) = (self.verbose, timing.to_first_token()) {
+            say(ColdStart { prepare, load: *session.load_times(), first_token });
+        }
         say(format_args!("{timing}{seed}"));
         Ok(if is_interrupted() { INTERRUPTED.into() } else { ExitCode::SUCCESS })
     }
 
-    /// Chooses a token and feeds it, over and over; the last one is not fed.
+    /// What ends the text on the device; on the host, a stop string does too.
+    fn limits(&self, config: &Config, n_prompt: usize) -> Limits {
+        let end = Position(n_prompt as u64 + u64::from(self.max_tokens));
+        Limits { eos_ids: config.eos_ids.clone(), ignore_eos: self.ignore_eos, end, n_logprobs: 0 }
+    }
+
+    /// Writes the tokens that the device chooses, one after the other.
     fn generate(
         &self,
         session: &mut Session,
-        sampler: &mut Sampler,
-        prompt: Vec<u32>,
         output: &mut Output,
         timing: &mut Timing,
         is_interrupted: &dyn Fn() -> bool,
     ) -> anyhow::Result<Ended> {
-        let mut history = prompt;
-        for n_left in (0..self.max_tokens).rev() {
+        for _ in 0..self.max_tokens {
             if is_interrupted() {
                 break;
             }
-            let id = next(session, sampler, &history)?;
+            let Record { token, finished, .. } = session.next_token()?;
+            let id = token.ok_or_else(|| session.no_choice())?;
             timing.token();
-            if !self.ignore_eos && session.config().eos_ids.contains(&id) {
+            if finished == Some(Finished::Eos) {
                 break;
             }
             if output.push(id)? {
                 return Ok(Ended::StopString);
-            }
-            if n_left > 0 {
-                history.push(id);
-                session.decode(id)?;
             }
         }
         Ok(Ended::Otherwise)
@@ -224,13 +236,4 @@ fn prefill(session: &mut Session, prompt: &[u32], is_interrupted: &dyn Fn() -> b
         progress.finish();
     }
     Ok(())
-}
-
-/// The token after the last row; the logits stay on the device if the largest is all that is asked for.
-fn next(session: &Session, sampler: &mut Sampler, history: &[u32]) -> gale::error::Result<u32> {
-    if sampler.sampling().is_argmax() {
-        session.greedy()
-    } else {
-        sampler.sample(&mut session.logits()?, history, session.position())
-    }
 }

@@ -52,6 +52,7 @@ impl SamplingArgs {
             min_p: self.min_p.unwrap_or(0.0),
             repetition_penalty: self.repetition_penalty,
             seed: self.seed.unwrap_or_else(rand::random),
+            ..Sampling::default()
         })
     }
 

@@ -24,6 +24,11 @@ impl Timing {
         self.last = Some(now);
         self.n_tokens += 1;
     }
+
+    /// From the start to the first token, if there was one.
+    pub fn to_first_token(&self) -> Option<Duration> {
+        Some(self.first? - self.started)
+    }
 }
 
 /// `prompt 37 tokens, TTFT 2.13 s (17.4 tokens/s); 8 tokens, 4.90 tokens/s, 204 ms/token`. The first token belongs to
@@ -31,10 +36,9 @@ impl Timing {
 impl fmt::Display for Timing {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         write!(f, "prompt {}", tokens(self.n_prompt))?;
-        let (Some(first), Some(last)) = (self.first, self.last) else {
+        let (Some(ttft), Some(first), Some(last)) = (self.to_first_token(), self.first, self.last) else {
             return write!(f, ", interrupted after {}", Seconds(self.started.elapsed()));
         };
-        let ttft = first - self.started;
         let rate = figures(self.n_prompt as f64 / ttft.as_secs_f64());
         write!(f, ", TTFT {} ({rate} tokens/s); {}", Seconds(ttft), tokens(self.n_tokens))?;
         if self.n_tokens > 1 {
@@ -45,7 +49,7 @@ impl fmt::Display for Timing {
     }
 }
 
-struct Seconds(Duration);
+pub(super) struct Seconds(pub Duration);
 
 impl fmt::Display for Seconds {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
@@ -58,7 +62,7 @@ fn tokens(n: usize) -> String {
 }
 
 /// Three of them.
-fn figures(x: f64) -> String {
+pub(super) fn figures(x: f64) -> String {
     let n_before_point = x.abs().max(1e-3).log10().floor() as i32 + 1;
     format!("{x:.*}", (3 - n_before_point).clamp(0, 5) as usize)
 }

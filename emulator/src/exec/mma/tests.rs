@@ -88,8 +88,8 @@ fn a_nan_is_canonical_and_infinity_stays() {
     let (a, b) = (a.each_ref(), b.each_ref());
     let fragments = Fragments { is_bf16: true, n_k: 2, a, b, c: [&c; 4] };
     for (name, halves) in builds() {
-        // SAFETY: `builds` lists what this CPU can run.
         let mut d = [Words([0; 32]); 4];
+        // SAFETY: `builds` lists what this CPU can run.
         unsafe { halves(&fragments, &mut d) };
         assert_eq!(d[0].0[0], f32::INFINITY.to_bits(), "{name}");
         // Infinity times the zero of column 1.
