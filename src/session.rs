@@ -29,8 +29,9 @@ const MAX_RING_ELEMENTS: u64 = 1 << 32;
 
 /// No position is the last.
 const ENDLESS: Position = Position(u64::MAX);
-/// Between two looks for a token. The device has the next step to do meanwhile, which takes longer.
-const POLL_INTERVAL: Duration = Duration::from_micros(20);
+/// Between two looks for a token: a sixteenth of the time waited so far, within these limits. The device has the next step
+/// to do meanwhile, so a late look costs it nothing; a look costs the host, which is the device where there is no GPU.
+const POLL_INTERVALS: [Duration; 2] = [Duration::from_micros(20), Duration::from_millis(2)];
 
 /// What the user can choose.
 #[derive(Clone, Copy, Debug)]
@@ -333,13 +334,15 @@ impl Session {
 
     /// The record of a position's token, which is on its way.
     fn wait_for(&self, position: Position) -> Result<Record> {
+        let started = Instant::now();
         loop {
             let is_done = self.device.is_done()?; // asked first: what is done has left its record
             if let Some(record) = self.model.record(position) {
                 return Ok(record);
             }
             assert!(!is_done, "the device is done, and has left no record of position {}", position.0);
-            thread::sleep(POLL_INTERVAL);
+            let [least, most] = POLL_INTERVALS;
+            thread::sleep((started.elapsed() / 16).clamp(least, most));
         }
     }
 
