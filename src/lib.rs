@@ -11,6 +11,7 @@ pub mod device;
 pub mod sampler;
 pub mod prompt;
 pub mod tokenizer;
+pub mod perplexity;
 pub mod plan;
 pub mod weights;
 pub mod ring;

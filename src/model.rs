@@ -1,4 +1,4 @@
-//! The model: a step of up to eight tokens as a list of launches that reads like the paper.
+//! The model: a step of up to eight tokens, and a chunk of many, as lists of launches that read like the paper.
 //!
 //! Mistral 7B (arXiv 2310.06825) is a decoder of equal layers on a residual stream x (f32):
 //!
@@ -17,72 +17,25 @@
 //!
 //! Decoding is a step of one token, whose key and value replace in the ring the one that just left the window. The
 //! tokens of a longer step are staged: in a ring of exactly `window` slots, a row written first would replace a key
-//! that an earlier row of the step still sees. [`Forward::commit`] then puts those that stay into the ring. A prompt
-//! is a row of such steps. A token's bits don't depend on the step it came in.
+//! that an earlier row of the step still sees. [`Forward::commit`] then puts those that stay into the ring.
+//!
+//! A prompt goes through in chunks of many tokens ([`Forward::prefill`]), by the same formulas in kernels that are bound by
+//! tensor cores instead of memory. A token's bits don't depend on the step or the chunk it came in.
+
+mod buffers;
+mod prefill;
+mod step;
 
 use crate::{
     config::Config,
-    device::{Buffer, Device, Element, Result},
+    device::{Buffer, Device, Result},
     kernel::Half,
-    kernels::{
-        Advance, Commit, DecodeAttention, Embed, GateUp, LmHead, MAX_TOKENS, NO_WINDOW, Qkv, Residual, Sample,
-        best_token, squares_shape,
-    },
-    plan::{Plan, PlannedBuffer},
+    kernels::{Advance, Commit, LmHead, MAX_TOKENS, Sample, best_token, squares_shape},
     ring::Position,
-    rope,
-    sampler::{Params, Record, Records},
+    sampler::{Params, Record},
 };
-use half::bf16;
-use std::{collections::BTreeMap, ops::Range};
-
-/// A layer's weights, as tiles (kernels/tiles.cuh).
-struct Layer<W> {
-    attention_norm: Buffer<W>, // [dim]
-    qkv: Buffer<W>,            // [(n_heads + 2*n_kv_heads) * head_dim, dim], pairs of a head
-    o: Buffer<W>,              // [dim, n_heads * head_dim]
-    ffn_norm: Buffer<W>,       // [dim]
-    gate_up: Buffer<W>,        // [2 * hidden_dim, dim], pairs of gate and up
-    down: Buffer<W>,           // [dim, hidden_dim]
-}
-
-/// Keys and values: of the tokens in the window, and of a step's that may not stay.
-struct Cache {
-    k_ring: Buffer<bf16>,   // [n_layers, n_slots, n_kv_heads, head_dim]
-    v_ring: Buffer<bf16>,   // [n_layers, n_slots, n_kv_heads, head_dim]
-    k_staged: Buffer<bf16>, // [n_layers, MAX_TOKENS, n_kv_heads, head_dim]
-    v_staged: Buffer<bf16>, // [n_layers, MAX_TOKENS, n_kv_heads, head_dim]
-}
-
-/// What flows from kernel to kernel; MAX_TOKENS rows, of which a launch uses the first.
-struct Scratch<W> {
-    tokens: Buffer<u32>,         // [chunk]
-    position: Buffer<u64>,       // [1], of the step's first token
-    rope_turns: Buffer<u64>,     // [head_dim/2]
-    x: Buffer<f32>,              // [MAX_TOKENS, dim]
-    squares: Buffer<f32>,        // [MAX_TOKENS, ceil(dim / 16)]
-    q: Buffer<bf16>,             // [MAX_TOKENS, n_heads, head_dim]
-    attended: Buffer<W>,         // [MAX_TOKENS, n_heads, head_dim]
-    partials: Buffer<f32>,       // [MAX_TOKENS, n_heads, N_PARTS, head_dim]
-    softmaxes: Buffer<[f32; 2]>, // [N_PARTS, MAX_TOKENS, n_heads]
-    tickets: Buffer<u32>,        // [n_heads + n_kv_heads], zeros at rest
-    act: Buffer<W>,              // [MAX_TOKENS, hidden_dim]
-    logits: Buffer<f32>,         // [MAX_TOKENS, vocab_size]
-    best: Buffer<u64>,           // [MAX_TOKENS]
-}
-
-/// How the next token is chosen, see [`crate::sampler`].
-struct Choice {
-    params: Buffer<u32>, // [SAMPLE_PARAMS]
-    bias: Buffer<f32>,   // [vocab_size]
-    scores: Buffer<f32>, // [vocab_size], scratch
-    counts: Buffer<u32>, // [vocab_size]
-    stop: Buffer<u32>,   // [1]
-    records: Records,    // the host's
-}
-
-/// Tokens that the host may be late, and one more: while it reads a token, the next is on its way.
-const N_RECORDS: u32 = 4;
+use buffers::{Cache, Choice, Layer, Scratch};
+use std::ops::Range;
 
 /// A model on the device, for one sequence.
 pub struct Model<W> {
@@ -109,13 +62,17 @@ pub enum Keep {
 
 /// A model of either weight type. Launches only: nothing is allocated, and nothing waits unless it says so.
 pub trait Forward {
-    /// Sets the tokens of the next steps. Waits.
+    /// Sets the tokens of the next steps, or of the next chunk. Waits.
     fn set_tokens(&mut self, tokens: &[u32]) -> Result<()>;
+    /// Takes the first `n_tokens` of the tokens, at most the plan's chunk, through all layers and into the ring.
+    fn prefill(&mut self, n_tokens: u32) -> Result<()>;
     /// Takes these of the tokens, at most MAX_TOKENS, through all layers.
     fn step(&mut self, tokens: Range<u32>, keep: Keep) -> Result<()>;
-    /// Puts the step's first `n_tokens` tokens into the ring, and moves the position by `n_positions`.
-    fn commit(&mut self, n_tokens: u32, n_positions: u32) -> Result<()>;
-    /// The logits of these rows of the last step. What is known to be the best of each is raised, so somebody must have
+    /// Puts the step's first `n_tokens` tokens from staging into the ring.
+    fn commit(&mut self, n_tokens: u32) -> Result<()>;
+    /// Moves the position past `n_tokens` tokens.
+    fn advance(&mut self, n_tokens: u32) -> Result<()>;
+    /// The logits of these rows, at most MAX_TOKENS, of the last step or chunk. What is known to be the best of each is raised, so somebody must have
     /// forgotten it: [`Forward::sample`], or [`Forward::forget_best`].
     fn head(&mut self, rows: Range<u32>) -> Result<()>;
     /// Forgets the best tokens.
@@ -135,79 +92,6 @@ pub trait Forward {
     fn best(&self, row: usize) -> Result<Option<u32>>;
 }
 
-impl<W: Half> Model<W> {
-    /// A model with these weights, by their names in the plan; the plan's other buffers are allocated.
-    pub fn new(
-        device: &Device,
-        config: Config,
-        plan: &Plan,
-        mut weights: BTreeMap<String, Buffer<W>>,
-    ) -> Result<Model<W>> {
-        let mut weight = |name: &str| weights.remove(name).unwrap_or_else(|| panic!("the plan has no weight {name}"));
-        let layers = (0..config.n_layers)
-            .map(|layer| {
-                let mut part = |part: &str| weight(&format!("layers.{layer}.{part}"));
-                Layer {
-                    attention_norm: part("attention_norm"),
-                    qkv: part("qkv"),
-                    o: part("o"),
-                    ffn_norm: part("ffn_norm"),
-                    gate_up: part("gate_up"),
-                    down: part("down"),
-                }
-            })
-            .collect();
-        let cache = Cache {
-            k_ring: zeroed(device, plan, "k_ring")?,
-            v_ring: zeroed(device, plan, "v_ring")?,
-            k_staged: zeroed(device, plan, "k_staged")?,
-            v_staged: zeroed(device, plan, "v_staged")?,
-        };
-        let mut scratch = Scratch {
-            tokens: zeroed(device, plan, "tokens")?,
-            position: zeroed(device, plan, "position")?,
-            rope_turns: zeroed(device, plan, "rope_turns")?,
-            x: zeroed(device, plan, "x")?,
-            squares: zeroed(device, plan, "squares")?,
-            q: zeroed(device, plan, "q")?,
-            attended: zeroed(device, plan, "attended")?,
-            partials: zeroed(device, plan, "partials")?,
-            softmaxes: zeroed(device, plan, "softmaxes")?,
-            tickets: zeroed(device, plan, "tickets")?,
-            act: zeroed(device, plan, "act")?,
-            logits: zeroed(device, plan, "logits")?,
-            best: zeroed(device, plan, "best")?,
-        };
-        let choice = Choice {
-            params: zeroed(device, plan, "params")?,
-            bias: zeroed(device, plan, "bias")?,
-            scores: zeroed(device, plan, "scores")?,
-            counts: zeroed(device, plan, "counts")?,
-            stop: zeroed(device, plan, "stop")?,
-            records: Records::new(device, N_RECORDS)?,
-        };
-        scratch.rope_turns.copy_from(&rope::turns_per_position(config.head_dim, config.rope_theta))?;
-        Ok(Model {
-            device: device.clone(),
-            n_slots: plan.n_slots(),
-            embedding: weight("embedding"),
-            layers,
-            norm: weight("norm"),
-            lm_head: if config.tie_embeddings { None } else { Some(weight("lm_head")) },
-            cache,
-            scratch,
-            choice,
-            config,
-        })
-    }
-}
-
-/// A buffer of the plan, zeroed.
-fn zeroed<T: Element>(device: &Device, plan: &Plan, name: &str) -> Result<Buffer<T>> {
-    let PlannedBuffer { shape, .. } = plan.buffer(name);
-    device.zeroed(shape)
-}
-
 impl<W: Half> Forward for Model<W> {
     fn set_tokens(&mut self, tokens: &[u32]) -> Result<()> {
         self.scratch.tokens.copy_from_at(0, tokens)
@@ -219,73 +103,15 @@ impl<W: Half> Forward for Model<W> {
         Ok(())
     }
 
-    fn step(&mut self, tokens: Range<u32>, keep: Keep) -> Result<()> {
-        let Self { device, config, n_slots, embedding, layers, cache: c, scratch: s, .. } = self;
-        let Config { dim, hidden_dim, head_dim, n_heads, n_kv_heads, norm_eps: eps, window, .. } = *config;
-        let (n_slots, window, q_dim) = (*n_slots, window.unwrap_or(NO_WINDOW), config.q_dim());
-        let n_tokens = tokens.len() as u32;
-        let n_staged = if keep == Keep::Staged { n_tokens } else { 0 };
-
-        let tokens = s.tokens.rows(tokens.start as usize..tokens.end as usize, 1);
-        Embed { tokens: &tokens, table: embedding, x: &mut s.x, squares: &mut s.squares, n_tokens, dim }
-            .launch(device)?;
-        for (layer, w) in (0..).zip(layers) {
-            Qkv {
-                weight: &w.qkv,
-                x: &s.x,
-                squares: &s.squares,
-                norm: &w.attention_norm,
-                turn_per_position: &s.rope_turns,
-                position: &s.position,
-                q: &mut s.q,
-                k_ring: &mut c.k_ring,
-                v_ring: &mut c.v_ring,
-                k_staged: &mut c.k_staged,
-                v_staged: &mut c.v_staged,
-                n_tokens,
-                n_staged,
-                layer,
-                dim,
-                n_heads,
-                n_kv_heads,
-                head_dim,
-                n_slots,
-                eps,
-            }
-            .launch(device)?;
-            DecodeAttention {
-                q: &s.q,
-                k_ring: &c.k_ring,
-                v_ring: &c.v_ring,
-                k_staged: &c.k_staged,
-                v_staged: &c.v_staged,
-                position: &s.position,
-                partials: &mut s.partials,
-                softmaxes: &mut s.softmaxes,
-                tickets: &mut s.tickets,
-                out: &mut s.attended,
-                n_tokens,
-                n_heads,
-                n_kv_heads,
-                head_dim,
-                n_slots,
-                window,
-                layer,
-                n_staged,
-            }
-            .launch(device)?;
-            let (x, squares) = (&mut s.x, &mut s.squares);
-            Residual { weight: &w.o, h: &s.attended, x, squares, n_tokens, n_in: q_dim, n_out: dim }.launch(device)?;
-            let norm = &w.ffn_norm;
-            GateUp { weight: &w.gate_up, x, squares, norm, act: &mut s.act, n_tokens, dim, hidden_dim, eps }
-                .launch(device)?;
-            Residual { weight: &w.down, h: &s.act, x, squares, n_tokens, n_in: hidden_dim, n_out: dim }
-                .launch(device)?;
-        }
-        Ok(())
+    fn prefill(&mut self, n_tokens: u32) -> Result<()> {
+        self.run_prefill(n_tokens)
     }
 
-    fn commit(&mut self, n_tokens: u32, n_positions: u32) -> Result<()> {
+    fn step(&mut self, tokens: Range<u32>, keep: Keep) -> Result<()> {
+        self.run_step(tokens, keep)
+    }
+
+    fn commit(&mut self, n_tokens: u32) -> Result<()> {
         let Self { device, config, n_slots, cache: c, scratch: s, .. } = self;
         let Config { n_layers, n_kv_heads, head_dim, .. } = *config;
         Commit {
@@ -300,11 +126,11 @@ impl<W: Half> Forward for Model<W> {
             head_dim,
             n_slots: *n_slots,
         }
-        .launch(device)?;
-        match n_positions {
-            0 => Ok(()),
-            _ => Advance { position: &mut s.position, n_tokens: n_positions }.launch(device),
-        }
+        .launch(device)
+    }
+
+    fn advance(&mut self, n_tokens: u32) -> Result<()> {
+        Advance { position: &mut self.scratch.position, n_tokens }.launch(&self.device)
     }
 
     fn head(&mut self, rows: Range<u32>) -> Result<()> {

@@ -118,26 +118,31 @@ impl Plan {
         }
     }
 
-    /// What flows from kernel to kernel, for a step of MAX_TOKENS tokens; decoding uses the first row.
+    /// What flows from kernel to kernel, for a chunk, or a step of MAX_TOKENS tokens; decoding uses the first row.
     fn add_scratch(&mut self, config: &Config, weight: Element, sizes: Sizes) {
         use Element::{Bf16, F32, F32x2, U32, U64};
         let Config { dim, hidden_dim, head_dim, n_layers, n_heads, n_kv_heads, vocab_size, .. } = *config;
         let mut add = |name: &str, element, shape: &[u32]| self.add(Group::Scratch, name, element, shape);
 
-        add("tokens", U32, &[sizes.max_chunk]);
+        let n_rows = sizes.max_chunk.max(MAX_TOKENS);
+        add("tokens", U32, &[n_rows]);
         add("position", U64, &[1]);
         add("rope_turns", U64, &[head_dim / 2]); // of each pair per position, as a fraction of 2^64
-        add("x", F32, &[MAX_TOKENS, dim]); // the residual stream
-        add("squares", F32, &squares_shape(MAX_TOKENS, dim)); // sums of them, for the norms
-        add("q", Bf16, &[MAX_TOKENS, n_heads, head_dim]);
+        add("x", F32, &[n_rows, dim]); // the residual stream
+        add("squares", F32, &squares_shape(n_rows, dim)); // sums of them, for the norms
+        add("h", weight, &[n_rows, dim]); // x after a norm
+        add("q", Bf16, &[n_rows, n_heads, head_dim]);
+        for chunk in ["k_chunk", "v_chunk"] {
+            add(chunk, Bf16, &[n_rows, n_kv_heads, head_dim]); // of the layer at hand, until it is in the ring
+        }
         for staged in ["k_staged", "v_staged"] {
             add(staged, Bf16, &[n_layers, MAX_TOKENS, n_kv_heads, head_dim]); // until it is known which tokens stay
         }
-        add("attended", weight, &[MAX_TOKENS, n_heads, head_dim]);
+        add("attended", weight, &[n_rows, n_heads, head_dim]);
         add("partials", F32, &[MAX_TOKENS, n_heads, N_PARTS, head_dim]); // of attention over parts of the keys
         add("softmaxes", F32x2, &[N_PARTS, MAX_TOKENS, n_heads]);
         add("tickets", U32, &[n_heads + n_kv_heads]);
-        add("act", weight, &[MAX_TOKENS, hidden_dim]);
+        add("act", weight, &[n_rows, hidden_dim]);
         add("logits", F32, &[MAX_TOKENS, vocab_size]);
         add("best", U64, &[MAX_TOKENS]); // code of each row's best token
         add("params", U32, &[SAMPLE_PARAMS]); // how the next token is chosen

@@ -1,5 +1,11 @@
 //! One sequence on a model: prompts go in by chunks, tokens one by one.
 
+mod history;
+mod options;
+mod prompt;
+
+pub use options::Options;
+
 use crate::{
     config::{Config, WeightType},
     device::{Device, DeviceError, Graph},
@@ -14,74 +20,17 @@ use crate::{
     weights::Weights,
 };
 use half::{bf16, f16};
+use history::History;
 use std::{
-    ops::ControlFlow,
     thread,
     time::{Duration, Instant},
 };
-
-/// Tokens of a prompt between two reports of progress, unless the window or the context is smaller. They go through the
-/// model MAX_TOKENS at a time; any number gives the same bits.
-const DEFAULT_CHUNK: u32 = 64;
-/// What the attention kernel counts in 32 bits, see its launcher: slots, and elements of a layer's keys.
-const MAX_SLOTS: u32 = (1 << 30) - 1;
-const MAX_RING_ELEMENTS: u64 = 1 << 32;
 
 /// No position is the last.
 const ENDLESS: Position = Position(u64::MAX);
 /// Between two looks for a token: a sixteenth of the time waited so far, within these limits. The device has the next step
 /// to do meanwhile, so a late look costs it nothing; a look costs the host, which is the device where there is no GPU.
 const POLL_INTERVALS: [Duration; 2] = [Duration::from_micros(20), Duration::from_millis(2)];
-
-/// What the user can choose.
-#[derive(Clone, Copy, Debug)]
-pub struct Options {
-    /// Tokens of a prompt that go through the model at once; at most the window.
-    pub chunk: Option<u32>,
-    /// Slots of the cache of a model without a window; the longest the model was trained for, unless given.
-    pub context: Option<u32>,
-    /// Replay the decode step as one CUDA graph.
-    pub graph: bool,
-}
-
-impl Default for Options {
-    fn default() -> Options {
-        Options { chunk: None, context: None, graph: true }
-    }
-}
-
-impl Options {
-    /// The cache and the scratch that these options ask for.
-    fn sizes(&self, config: &Config) -> Result<(Ring, Sizes)> {
-        if let (Some(window), Some(context)) = (config.window, self.context) {
-            return Err(Error::Option {
-                option: "--ctx",
-                expected: format!("no value, as the model has a sliding window of {window} and no end"),
-                found: context.to_string(),
-            });
-        }
-        let context = self.context.unwrap_or(config.max_position);
-        let max_slots = MAX_SLOTS.min((MAX_RING_ELEMENTS / u64::from(config.kv_dim())) as u32);
-        if config.window.unwrap_or(context) > max_slots {
-            return Err(Error::Option {
-                option: "--ctx",
-                expected: format!("at most {max_slots}, which is what the attention kernel can count"),
-                found: config.window.unwrap_or(context).to_string(),
-            });
-        }
-        let ring = Ring::new(config.window, context);
-        let n_slots = ring.n_slots();
-        let max_chunk = self.chunk.unwrap_or(DEFAULT_CHUNK.min(n_slots));
-        if max_chunk == 0 || max_chunk > n_slots {
-            return Err(Error::Option {
-                option: "--chunk",
-                expected: format!("1 to {n_slots}, the slots of the cache"),
-                found: max_chunk.to_string(),
-            });
-        }
-        Ok((ring, Sizes { n_slots, max_chunk }))
-    }
-}
 
 /// A model with one sequence.
 ///
@@ -96,6 +45,8 @@ pub struct Session {
     model: Box<dyn Forward>,
     /// Of the next token that the model takes.
     position: Position,
+    /// The ids before it.
+    history: History,
     /// Whether the device has chosen that token, or will have when it is done.
     has_choice: bool,
     /// Of the next token that the host reads: `position`, or one after it if that one is read and not taken.
@@ -106,8 +57,8 @@ pub struct Session {
     step: Option<Graph>,
     /// Row of the logits buffer that belongs to the last token.
     last_row: usize,
-    /// Tokens of the last step of which it is not known yet whether they stay.
-    n_staged: usize,
+    /// The tokens of the last step, if it is not known yet whether they stay.
+    staged: Vec<u32>,
     load_times: LoadTimes,
 }
 
@@ -164,24 +115,26 @@ impl Session {
             sizes,
             model,
             position: Position(0),
+            history: History::new(ring.n_slots()),
             has_choice: false,
             unread: Position(0),
             end: ENDLESS,
             step: None,
             last_row: 0,
-            n_staged: 0,
+            staged: Vec::with_capacity(MAX_TOKENS as usize),
             load_times,
         };
         session.warm_up(options.graph)?;
         Ok(session)
     }
 
-    /// Runs and captures the decode step, so that the first token finds nothing left to be done once. What it leaves in
-    /// the ring lies at the position where the sequence begins.
+    /// Runs a chunk, and runs and captures the decode step, so that the first token finds nothing left to be done once. What
+    /// they leave in the ring lies at the position where the sequence begins.
     fn warm_up(&mut self, use_graph: bool) -> Result<()> {
         let started = Instant::now();
         self.begin(&Sampling::default(), &Limits::endless(), &[])?;
         self.model.set_tokens(&[0])?;
+        self.model.prefill(1)?;
         decode_step(&mut *self.model)?;
         if use_graph {
             let model = &mut *self.model;
@@ -225,6 +178,7 @@ impl Session {
     /// The driver's.
     pub fn reset(&mut self) -> Result<()> {
         self.position = Position(0);
+        self.history.truncate(0);
         self.settle()
     }
 
@@ -247,41 +201,7 @@ impl Session {
         self.model.set_position(self.position.0)?;
         self.model.forget_best()?;
         self.has_choice = false;
-        self.n_staged = 0;
-        Ok(())
-    }
-
-    /// Takes a prompt, or more of the sequence, in chunks; then [`Session::logits`] are those of its last token.
-    /// `progress` hears of the tokens done and may stop between chunks.
-    ///
-    /// # Errors
-    /// No ids, an id outside the vocabulary, more than a model without a window has slots for; nothing was run then.
-    pub fn prefill(&mut self, ids: &[u32], progress: &mut dyn FnMut(usize) -> ControlFlow<()>) -> Result<()> {
-        self.check(ids)?;
-        self.settle()?;
-        let mut n_done = 0;
-        for chunk in ids.chunks(self.sizes.max_chunk as usize) {
-            let n_left = ids.len() - n_done;
-            self.run_chunk(chunk, &mut |model, n_tokens, n_chunk_left| {
-                let is_last = n_chunk_left == 0 && chunk.len() == n_left;
-                // The last position is left to the choice of the next token.
-                model.commit(n_tokens, n_tokens - u32::from(is_last))?;
-                if is_last {
-                    model.head(n_tokens - 1..n_tokens)?;
-                    model.sample()?;
-                }
-                Ok(())
-            })?;
-            n_done += chunk.len();
-            // Launches return at once: wait, so that progress means done.
-            self.device.synchronize()?;
-            if progress(n_done).is_break() {
-                break;
-            }
-        }
-        self.has_choice = n_done == ids.len();
-        self.unread = self.position;
-        self.last_row = 0;
+        self.staged.clear();
         Ok(())
     }
 
@@ -296,6 +216,7 @@ impl Session {
         }
         self.model.set_tokens(&[id])?;
         self.launch_step()?;
+        self.history.push(id);
         self.unread = self.position;
         Ok(())
     }
@@ -313,10 +234,15 @@ impl Session {
             return Err(Error::Context { max, needed: max + 1 });
         }
         self.unread.0 += 1;
-        if self.unread < self.end && self.ring.max_positions().is_none_or(|max| position.0 < max) {
+        let is_taken = self.unread < self.end && self.ring.max_positions().is_none_or(|max| position.0 < max);
+        if is_taken {
             self.launch_step()?;
         }
-        self.wait_for(position)
+        let record = self.wait_for(position)?;
+        if let (true, Some(id)) = (is_taken, record.token) {
+            self.history.push(id);
+        }
+        Ok(record)
     }
 
     /// Takes the token that is chosen, and chooses another.
@@ -328,7 +254,7 @@ impl Session {
         self.position.0 += 1;
         self.has_choice = true;
         self.last_row = 0;
-        self.n_staged = 0;
+        self.staged.clear();
         Ok(())
     }
 
@@ -370,7 +296,7 @@ impl Session {
         self.model.set_tokens(ids)?;
         self.model.step(0..ids.len() as u32, Keep::Staged)?;
         self.model.head(0..ids.len() as u32)?;
-        self.n_staged = ids.len();
+        self.staged.extend(ids);
         Ok(())
     }
 
@@ -381,13 +307,15 @@ impl Session {
     /// # Errors
     /// The driver's.
     pub fn commit(&mut self, n_accepted: usize) -> Result<()> {
-        assert!(n_accepted <= self.n_staged, "{n_accepted} tokens cannot stay of {}", self.n_staged);
+        assert!(n_accepted <= self.staged.len(), "{n_accepted} tokens cannot stay of {}", self.staged.len());
         if n_accepted > 0 {
-            self.model.commit(n_accepted as u32, n_accepted as u32)?;
+            self.model.commit(n_accepted as u32)?;
+            self.model.advance(n_accepted as u32)?;
+            self.history.extend(&self.staged[..n_accepted]);
             self.position.0 += n_accepted as u64;
             self.last_row = n_accepted - 1;
         }
-        self.n_staged = 0;
+        self.staged.clear();
         Ok(self.model.forget_best()?)
     }
 
@@ -404,7 +332,7 @@ impl Session {
     /// # Errors
     /// As [`Session::logits`].
     pub fn logits_of(&self, token: usize) -> Result<Vec<f32>> {
-        assert!(token < self.n_staged, "there is no token {token} of {}", self.n_staged);
+        assert!(token < self.staged.len(), "there is no token {token} of {}", self.staged.len());
         self.row_logits(token)
     }
 
@@ -430,57 +358,13 @@ impl Session {
         Error::Logits { position: self.position.0, n_logits: self.config.vocab_size as usize }
     }
 
-    /// Takes a sequence from its beginning and gives `row` the logits of each of its last `n_last` positions, in order.
-    ///
-    /// # Errors
-    /// As [`Session::prefill`], and those of `row`.
-    pub fn score(&mut self, ids: &[u32], n_last: usize, row: &mut dyn FnMut(&[f32]) -> Result<()>) -> Result<()> {
-        self.reset()?;
-        self.check(ids)?;
-        let vocab_size = self.config.vocab_size as usize;
-        let first_wanted = ids.len().saturating_sub(n_last);
-        let (mut n_done, mut n_rows) = (0, 1);
-        for chunk in ids.chunks(self.sizes.max_chunk as usize) {
-            self.run_chunk(chunk, &mut |model, n_tokens, _| {
-                model.commit(n_tokens, n_tokens)?;
-                let n_tokens = n_tokens as usize;
-                let first = first_wanted.saturating_sub(n_done).min(n_tokens);
-                n_done += n_tokens;
-                if first == n_tokens {
-                    return Ok(());
-                }
-                model.head(first as u32..n_tokens as u32)?;
-                n_rows = n_tokens - first;
-                let mut rows = vec![0.0; n_rows * vocab_size];
-                model.logits().read_into(0, &mut rows)?;
-                rows.chunks(vocab_size).try_for_each(&mut *row)
-            })?;
-        }
-        self.last_row = n_rows - 1;
-        self.settle()
-    }
-
-    /// Takes a chunk through the model, step by step; `after` gets the model after each, the step's tokens, all of them
-    /// staged, and the number of those that the chunk has left.
-    fn run_chunk(
-        &mut self,
-        ids: &[u32],
-        after: &mut dyn FnMut(&mut dyn Forward, u32, usize) -> Result<()>,
-    ) -> Result<()> {
-        self.model.set_tokens(ids)?;
-        let step = self.max_decode();
-        for first in (0..ids.len()).step_by(step) {
-            let end = ids.len().min(first + step);
-            self.model.step(first as u32..end as u32, Keep::Staged)?;
-            after(&mut *self.model, (end - first) as u32, ids.len() - end)?;
-        }
-        self.position.0 += ids.len() as u64;
-        Ok(())
-    }
-
     /// Ids that can be run from here.
     fn check(&self, ids: &[u32]) -> Result<()> {
-        check(&self.config, self.ring, self.position, ids)
+        self.check_from(self.position, ids)
+    }
+
+    fn check_from(&self, position: Position, ids: &[u32]) -> Result<()> {
+        check(&self.config, self.ring, position, ids)
     }
 }
 

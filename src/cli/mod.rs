@@ -7,6 +7,7 @@ mod generate;
 mod logits;
 mod model;
 mod options;
+mod perplexity;
 mod plan;
 mod progress;
 
@@ -28,6 +29,7 @@ struct Cli {
 enum Command {
     Generate(generate::Generate),
     Logits(logits::Logits),
+    Perplexity(perplexity::Perplexity),
     Plan(plan::Plan),
     Bench(bench::Bench),
     Doctor(doctor::Doctor),
@@ -48,6 +50,7 @@ pub fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Generate(command) => command.run(),
         Command::Logits(command) => command.run(),
+        Command::Perplexity(command) => command.run(),
         Command::Plan(command) => command.run(),
         Command::Bench(command) => command.run(),
         Command::Doctor(command) => command.run(),

@@ -1,6 +1,6 @@
 use crate::program::{command, finish, gale};
 
-const COMMANDS: [(&str, &[&str]); 5] = [
+const COMMANDS: [(&str, &[&str]); 6] = [
     (
         "generate",
         &[
@@ -27,6 +27,7 @@ const COMMANDS: [(&str, &[&str]); 5] = [
         ],
     ),
     ("logits", &["--model", "--ids", "--last", "--chunk", "--no-graph", "--ctx", "--device", "--output"]),
+    ("perplexity", &["--model", "--file", "--ctx", "--stride", "--chunk", "--device"]),
     ("plan", &["--model", "--ctx", "--chunk"]),
     ("bench", &["--model", "--n-prompt", "--n-gen", "--depth", "--repetitions", "--device", "--output"]),
     ("doctor", &["--device"]),

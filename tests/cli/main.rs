@@ -5,5 +5,6 @@ mod bench;
 mod generate;
 mod help;
 mod logits;
+mod perplexity;
 mod plan;
 mod program;

@@ -11,4 +11,5 @@ mod reference;
 mod synth;
 mod invariance;
 mod window;
+mod reuse;
 mod smollm2;

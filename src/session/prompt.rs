@@ -1,0 +1,91 @@
+//! Prompts: many tokens at once, in chunks.
+
+use super::Session;
+use crate::{error::Result, kernels::MAX_TOKENS, ring::Position};
+use std::ops::ControlFlow;
+
+impl Session {
+    /// Begins a sequence with these ids, like [`Session::reset`] and [`Session::prefill`], but does not compute again what
+    /// the cache holds of them: the bits are the same. Gives the number of ids that were there. `progress` hears of the
+    /// tokens done, those included, and may stop between chunks.
+    ///
+    /// # Errors
+    /// As [`Session::prefill`]; the sequence is as it was then.
+    pub fn start(&mut self, ids: &[u32], progress: &mut dyn FnMut(usize) -> ControlFlow<()>) -> Result<usize> {
+        self.check_from(Position(0), ids)?;
+        let n_kept = self.history.n_reusable(ids);
+        self.history.truncate(n_kept);
+        self.position = Position(n_kept as u64);
+        self.prefill(&ids[n_kept..], &mut |n_done| progress(n_kept + n_done))?;
+        Ok(n_kept)
+    }
+
+    /// Takes a prompt, or more of the sequence, in chunks; then [`Session::logits`] are those of its last token.
+    /// `progress` hears of the tokens done and may stop between chunks.
+    ///
+    /// # Errors
+    /// No ids, an id outside the vocabulary, more than a model without a window has slots for; nothing was run then.
+    pub fn prefill(&mut self, ids: &[u32], progress: &mut dyn FnMut(usize) -> ControlFlow<()>) -> Result<()> {
+        self.check(ids)?;
+        self.settle()?;
+        let mut n_done = 0;
+        for chunk in ids.chunks(self.sizes.max_chunk as usize) {
+            n_done += chunk.len();
+            self.run_chunk(chunk, n_done == ids.len())?;
+            // Launches return at once: wait, so that progress means done.
+            self.device.synchronize()?;
+            if progress(n_done).is_break() {
+                break;
+            }
+        }
+        self.has_choice = n_done == ids.len();
+        self.unread = self.position;
+        self.last_row = 0;
+        Ok(())
+    }
+
+    /// Takes a sequence from its beginning and gives `row` the logits of each of its last `n_last` positions, in order.
+    ///
+    /// # Errors
+    /// As [`Session::prefill`], and those of `row`.
+    pub fn score(&mut self, ids: &[u32], n_last: usize, row: &mut dyn FnMut(&[f32]) -> Result<()>) -> Result<()> {
+        self.reset()?;
+        self.check(ids)?;
+        let vocab_size = self.config.vocab_size as usize;
+        let first_wanted = ids.len().saturating_sub(n_last);
+        let (mut n_done, mut n_rows) = (0, 1);
+        for chunk in ids.chunks(self.sizes.max_chunk as usize) {
+            self.run_chunk(chunk, false)?;
+            let mut first = first_wanted.saturating_sub(n_done);
+            n_done += chunk.len();
+            while first < chunk.len() {
+                n_rows = (chunk.len() - first).min(MAX_TOKENS as usize);
+                self.model.head(first as u32..(first + n_rows) as u32)?;
+                let mut rows = vec![0.0; n_rows * vocab_size];
+                self.model.logits().read_into(0, &mut rows)?;
+                rows.chunks(vocab_size).try_for_each(&mut *row)?;
+                first += n_rows;
+            }
+        }
+        self.last_row = n_rows - 1;
+        self.settle()
+    }
+
+    /// Takes a chunk through the model. After the last one of a prompt, a token is chosen; its position is left to that.
+    fn run_chunk(&mut self, chunk: &[u32], is_last: bool) -> Result<()> {
+        let n_tokens = chunk.len() as u32;
+        self.model.set_tokens(chunk)?;
+        self.model.prefill(n_tokens)?;
+        match n_tokens - u32::from(is_last) {
+            0 => {}
+            n_positions => self.model.advance(n_positions)?,
+        }
+        if is_last {
+            self.model.head(n_tokens - 1..n_tokens)?;
+            self.model.sample()?;
+        }
+        self.history.extend(chunk);
+        self.position.0 += chunk.len() as u64;
+        Ok(())
+    }
+}
