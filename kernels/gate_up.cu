@@ -1,5 +1,4 @@
-// The first half of a layer's feed-forward network: norm, the gate and up projections, and SwiGLU (arXiv
-// 2002.05202, equation 6).
+// The first half of a layer's feed-forward network: norm, the gate and up projections, and SwiGLU.
 //
 //   weight   tiles of [2 * hidden_dim, dim]  pairs of a gate's row and an up row, see tile.cu
 //   x        [n_tokens, dim]                 the residual stream; n_tokens <= 8, dim a multiple of 8
@@ -9,8 +8,7 @@
 //
 // Right for every grid; a block has norm_stride(dim) * n_tokens elements of dynamic shared memory.
 #include "norm.cuh"
-
-__device__ inline float silu(float x) { return x / (1 + expf(-x)); }
+#include "swiglu.cuh"
 
 template <typename W>
 __device__ void gate_up(
@@ -21,10 +19,7 @@ __device__ void gate_up(
     W* h = reinterpret_cast<W*>(shared);
     Product<W> product(weight, dim, ceil_div(hidden_dim, tile_rows / 2));
     norm(x, squares, norm_weight, h, n_tokens, dim, eps);
-    product.run(h, norm_stride(dim), n_tokens, [&](uint32_t tile, uint32_t g, uint32_t token, float gate, float up) {
-        const uint32_t i = tile * (tile_rows / 2) + g;
-        if (token < n_tokens && i < hidden_dim) narrow(silu(gate) * up, act[size_t(token) * hidden_dim + i]);
-    });
+    product.run(h, norm_stride(dim), n_tokens, SwiGlu<W>{act, n_tokens, hidden_dim});
 }
 
 extern "C" __global__ __launch_bounds__(256, 3) void gate_up_bf16(

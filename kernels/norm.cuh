@@ -10,6 +10,27 @@
 // mma takes at once lie in different banks.
 __device__ inline uint32_t norm_stride(uint32_t dim) { return (ceil_div(dim, 32) | 1) * 32; }
 
+// 1 / sqrt(mean of x^2 + eps) of a token, given to every lane of a warp.
+__device__ inline float norm_scale(const float* squares, uint32_t dim, float eps)
+{
+    const uint32_t n_sums = ceil_div(dim, tile_rows);
+    float sum = 0;
+    for (uint32_t i = threadIdx.x % 32; i < n_sums; i += 32) sum += squares[i];
+    return 1 / sqrtf(lane_sum(sum, 32) / dim + eps);
+}
+
+// Four neighbouring elements, scaled and rounded once.
+template <typename W> __device__ inline uint2 normed(float4 row, uint2 weight, float scale)
+{
+    const float2 low = unpack_pair(weight.x, W()), high = unpack_pair(weight.y, W());
+    alignas(8) W it[4];
+    narrow(row.x * (scale * low.x), it[0]);
+    narrow(row.y * (scale * low.y), it[1]);
+    narrow(row.z * (scale * high.x), it[2]);
+    narrow(row.w * (scale * high.y), it[3]);
+    return reinterpret_cast<uint2&>(it);
+}
+
 template <typename W>
 __device__ void norm(
     const float* x,        // [n_tokens, dim]
@@ -19,12 +40,10 @@ __device__ void norm(
     uint32_t n_tokens, uint32_t dim, float eps)
 {
     __shared__ float scales[max_tokens];
-    const uint32_t warp = threadIdx.x / 32, lane = threadIdx.x % 32, n_sums = ceil_div(dim, tile_rows);
+    const uint32_t warp = threadIdx.x / 32;
     if (warp < n_tokens) {
-        float sum = 0;
-        for (uint32_t i = lane; i < n_sums; i += 32) sum += squares[warp * n_sums + i];
-        sum = lane_sum(sum, 32);
-        if (lane == 0) scales[warp] = 1 / sqrtf(sum / dim + eps);
+        const float scale = norm_scale(squares + warp * ceil_div(dim, tile_rows), dim, eps);
+        if (threadIdx.x % 32 == 0) scales[warp] = scale;
     }
     __syncthreads();  // every token's scale is there
 
@@ -44,14 +63,7 @@ __device__ void norm(
         for (uint32_t i = 0; i < n_batch; i++) {
             const uint32_t item = first + i * blockDim.x, token = item / n_quads, column = item % n_quads * 4;
             if (item >= n_items) break;
-            const float2 low = unpack_pair(packed[i].x, W()), high = unpack_pair(packed[i].y, W());
-            const float scale = scales[token];
-            alignas(8) W it[4];
-            narrow(rows[i].x * (scale * low.x), it[0]);
-            narrow(rows[i].y * (scale * low.y), it[1]);
-            narrow(rows[i].z * (scale * high.x), it[2]);
-            narrow(rows[i].w * (scale * high.y), it[3]);
-            *reinterpret_cast<uint2*>(h + token * stride + column) = reinterpret_cast<uint2&>(it);
+            *reinterpret_cast<uint2*>(h + token * stride + column) = normed<W>(rows[i], packed[i], scales[token]);
         }
     }
     __syncthreads();  // h is whole

@@ -14,20 +14,10 @@
 //   k_ring, v_ring      [n_layers, n_slots, n_kv_heads, head_dim]  slot = position % n_slots
 //   k_staged, v_staged  [n_layers, 8, n_kv_heads, head_dim]        row = token
 //
-// A position is a 64-bit count that never wraps, and a turn is 2^64: their product wraps exactly where
-// whole turns do, so what is left of it is the angle, as exact at position 10^9 as at 0.
-//
 // Turning takes registers, so that two blocks fit on a multiprocessor where the other products have three.
 // Right for every grid; a block has norm_stride(dim) * n_tokens elements of dynamic shared memory.
 #include "norm.cuh"
-
-// Where a token's keys, or its values, go: [n_kv_heads, head_dim].
-struct Rows {
-    bf16* first;
-    uint32_t first_row, n_rows, row_dim;
-
-    __device__ bf16* of(uint32_t token) const { return first + size_t((first_row + token) % n_rows) * row_dim; }
-};
+#include "turn.cuh"
 
 template <typename W>
 __device__ void qkv(
@@ -37,26 +27,11 @@ __device__ void qkv(
 {
     extern __shared__ uint4 shared[];
     W* h = reinterpret_cast<W*>(shared);
-    const uint32_t n_pairs = head_dim / 2, n_turned = n_heads + n_kv_heads, n_all = n_turned + n_kv_heads;
-    Product<W> product(weight, dim, ceil_div(n_all * n_pairs, tile_rows / 2));
+    Product<W> product(weight, dim, ceil_div((n_heads + 2 * n_kv_heads) * head_dim, tile_rows));
     norm(x, squares, norm_weight, h, n_tokens, dim, eps);
-    product.run(h, norm_stride(dim), n_tokens, [&](uint32_t tile, uint32_t g, uint32_t token, float low, float high) {
-        const uint32_t head = (tile * (tile_rows / 2) + g) / n_pairs, pair = (tile * (tile_rows / 2) + g) % n_pairs;
-        if (token >= n_tokens || head >= n_all) return;
-        bf16* to = v.of(token) + (head - n_turned) * head_dim;
-        if (head < n_turned) {
-            const uint64_t angle = (*position + token) * turn_per_position[pair];
-            float sin, cos;
-            sincospif(int32_t(angle >> 32) * 0x1p-31f, &sin, &cos);  // half turns, from -1 to 1
-            const float turned = fmaf(low, cos, -(high * sin));
-            high = fmaf(low, sin, high * cos);
-            low = turned;
-            to = head < n_heads ? q + (size_t(token) * n_heads + head) * head_dim
-                                : k.of(token) + (head - n_heads) * head_dim;
-        }
-        narrow(low, to[pair]);
-        narrow(high, to[pair + n_pairs]);
-    });
+    product.run(
+        h, norm_stride(dim), n_tokens,
+        TurnedHeads{turn_per_position, position, q, k, v, n_tokens, n_heads, n_kv_heads, head_dim});
 }
 
 // The layer's part of a ring or of staging.

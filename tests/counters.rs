@@ -14,5 +14,7 @@ mod kernels;
 mod decode_attention;
 #[path = "counters/sample.rs"]
 mod sample;
+#[path = "counters/chunk.rs"]
+mod chunk;
 #[path = "counters/step.rs"]
 mod step;

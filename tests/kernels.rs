@@ -15,4 +15,9 @@ mod kernels {
     mod commit;
     mod advance;
     mod sample;
+    mod chunk;
+    mod norm;
+    mod prefill_qkv;
+    mod prefill_residual;
+    mod prefill_gate_up;
 }

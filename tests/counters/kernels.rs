@@ -6,14 +6,14 @@ use gale::device::{Buffer, Device, Element};
 use gale::kernels::*;
 use half::bf16;
 
-const DIM: u32 = 4096;
-const HIDDEN_DIM: u32 = 14336;
-const N_HEADS: u32 = 32;
-const N_KV_HEADS: u32 = 8;
-const HEAD_DIM: u32 = 128;
+pub const DIM: u32 = 4096;
+pub const HIDDEN_DIM: u32 = 14336;
+pub const N_HEADS: u32 = 32;
+pub const N_KV_HEADS: u32 = 8;
+pub const HEAD_DIM: u32 = 128;
 
 /// Every input and output: what is in it makes no difference here.
-fn zeros<T: Element, const N: usize>(device: &Device, shape: [u32; N]) -> Buffer<T> {
+pub fn zeros<T: Element, const N: usize>(device: &Device, shape: [u32; N]) -> Buffer<T> {
     device.zeroed(&shape.map(|it| it as usize)).unwrap()
 }
 

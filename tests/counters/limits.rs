@@ -1,5 +1,6 @@
 //! Counting a launch, and what it is held to.
 
+use cuda_emulator::perf::class::Class;
 use gale::device::{Counters, Device};
 use std::sync::{Mutex, PoisonError};
 
@@ -18,10 +19,10 @@ pub const NO_WASTE: Limits = Limits { sectors: 1.02, loaded_sectors: 1.02, store
 /// DRAM bytes that may differ from the launcher's.
 const BYTES_TOLERANCE: f64 = 0.02;
 
-/// Holds one launch of `kernel` to limits, and its bytes of DRAM to `bytes`.
+/// Holds one launch of `kernel` to limits, and its bytes of DRAM to `bytes`. Returns what it did; nothing on a GPU.
 #[track_caller]
-pub fn hold(device: &Device, kernel: &str, limits: Limits, bytes: u64, launch: impl FnOnce()) {
-    let Some(counters) = count(device, kernel, launch) else { return };
+pub fn hold(device: &Device, kernel: &str, limits: Limits, bytes: u64, launch: impl FnOnce()) -> Option<Counters> {
+    let counters = count(device, kernel, launch)?;
     let it = counters.counts;
     let ratio = |n: u64, of: u64| if of == 0 { 1.0 } else { n as f64 / of as f64 };
     let moved = it.dram_read_bytes + it.dram_write_bytes;
@@ -40,6 +41,12 @@ pub fn hold(device: &Device, kernel: &str, limits: Limits, bytes: u64, launch: i
         assert!(ratio <= limit, "{what}, at most {limit} allowed: {text}");
     }
     assert!(moved.abs_diff(bytes) as f64 <= BYTES_TOLERANCE * bytes as f64, "{text}");
+    Some(counters)
+}
+
+/// Instructions of tensor cores.
+pub fn n_mma(counters: &Counters) -> u64 {
+    counters.by_class[Class::Mma as usize].warp_instructions
 }
 
 /// The counters are the process's, and setting them to zero takes them from every test.

@@ -6,7 +6,7 @@ use crate::common::*;
 use crate::for_both_types;
 use gale::kernels::GateUp;
 
-fn run<W: Weight>(case: &mut Case, stream: &Stream<W>, weight: &[W], n_tokens: u32) -> Vec<W> {
+pub fn decode<W: Weight>(case: &mut Case, stream: &Stream<W>, weight: &[W], n_tokens: u32) -> Vec<W> {
     let dim = stream.dim();
     let hidden_dim = weight.len() as u32 / dim / 2;
     let (weight, it) = (upload_tiles(case, weight, dim, hidden_dim), stream.upload(case));
@@ -28,11 +28,18 @@ fn run<W: Weight>(case: &mut Case, stream: &Stream<W>, weight: &[W], n_tokens: u
     act.to_vec().unwrap()
 }
 
-/// silu(gate) * up. An error of the gate moves silu by at most 1.1 times as much.
-fn swiglu(gate: &Exact, up: &Exact) -> Exact {
-    let silu = gate.value / (1.0 + (-gate.value).exp());
-    let magnitude = 1.1 * gate.magnitude * up.value.abs() + silu.abs() * up.magnitude + gate.magnitude * up.magnitude;
-    Exact { value: silu * up.value, magnitude }
+/// silu(gate) * up of each token: [n_tokens, hidden_dim]. An error of the gate moves silu by at most 1.1 times as much.
+pub fn swiglu<W: Weight>(stream: &Stream<W>, weight: &[W]) -> Vec<Exact> {
+    let gated = |gate: &Exact, up: &Exact| {
+        let silu = gate.value / (1.0 + (-gate.value).exp());
+        let of_up = silu.abs() * up.magnitude + gate.magnitude * up.magnitude;
+        Exact { value: silu * up.value, magnitude: 1.1 * gate.magnitude * up.value.abs() + of_up }
+    };
+    let of_token = |products: Vec<Exact>| {
+        let (gates, ups) = products.split_at(products.len() / 2);
+        gates.iter().zip(ups).map(|(gate, up)| gated(gate, up)).collect::<Vec<_>>()
+    };
+    stream.times(weight).into_iter().flat_map(of_token).collect()
 }
 
 fn matches_oracle<W: Weight>(case: &mut Case) {
@@ -40,26 +47,18 @@ fn matches_oracle<W: Weight>(case: &mut Case) {
     let stream = Stream::<W>::random(case, n_tokens, dim);
     let weight = case.halves([2 * hidden_dim, dim]);
 
-    let act = run(case, &stream, &weight, n_tokens);
+    let act = decode(case, &stream, &weight, n_tokens);
 
-    let want: Vec<Exact> = stream
-        .times(&weight)
-        .iter()
-        .flat_map(|it| {
-            let (gates, ups) = it.split_at(hidden_dim as usize);
-            gates.iter().zip(ups).map(|(gate, up)| swiglu(gate, up)).collect::<Vec<_>>()
-        })
-        .collect();
-    assert_rounds_to(&act, &want, n_normed_roundings::<W>(dim) + 8);
+    assert_rounds_to(&act, &swiglu(&stream, &weight), n_normed_roundings::<W>(dim) + 8);
 }
 
 fn ignores_other_tokens<W: Weight>(case: &mut Case) {
     let (n_tokens, dim, hidden_dim) = (case.int(2..=8), case.pick(&DIMS), case.int(1..=40));
     let stream = Stream::<W>::random(case, n_tokens, dim);
     let weight = case.halves([2 * hidden_dim, dim]);
-    let act = run(case, &stream, &weight, n_tokens);
+    let act = decode(case, &stream, &weight, n_tokens);
     for (t, row) in (0..).zip(act.chunks(hidden_dim as usize)) {
-        assert_same_bits(&run(case, &stream.token(t), &weight, 1), row);
+        assert_same_bits(&decode(case, &stream.token(t), &weight, 1), row);
     }
 }
 

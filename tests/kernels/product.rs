@@ -5,6 +5,7 @@ use crate::common::oracle::{Exact, F32_ROUNDING, rms_norm, sum};
 use crate::common::tiles::tiles_of;
 use crate::common::*;
 use gale::device::Buffer;
+use std::ops::Range;
 
 /// Inputs of two, four and eight segments, which fill segments and groups of columns and which don't.
 pub const DIMS: [u32; 12] = [8, 24, 32, 72, 256, 264, 344, 576, 1024, 1544, 2048, 2264];
@@ -55,10 +56,20 @@ impl<W: Weight> Stream<W> {
         self.norm.len() as u32
     }
 
+    pub fn norm(&self) -> &[W] {
+        &self.norm
+    }
+
     /// Token t alone.
     pub fn token(&self, t: u32) -> Stream<W> {
+        self.tokens(t..t + 1)
+    }
+
+    /// Some of the tokens.
+    pub fn tokens(&self, tokens: Range<u32>) -> Stream<W> {
         let dim = self.norm.len();
-        Stream { x: self.x[t as usize * dim..][..dim].to_vec(), norm: self.norm.clone() }
+        let x = self.x[tokens.start as usize * dim..tokens.end as usize * dim].to_vec();
+        Stream { x, norm: self.norm.clone() }
     }
 
     pub fn upload(&self, case: &Case) -> Uploaded<W> {

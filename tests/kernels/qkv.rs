@@ -12,15 +12,15 @@ const N_LAYERS: u32 = 3;
 
 /// The sizes of a layer's attention.
 #[derive(Clone, Copy)]
-struct Heads {
-    n_heads: u32,
-    n_kv_heads: u32,
-    head_dim: u32,
+pub struct Heads {
+    pub n_heads: u32,
+    pub n_kv_heads: u32,
+    pub head_dim: u32,
     n_slots: u32,
 }
 
 impl Heads {
-    fn random(case: &mut Case) -> Heads {
+    pub fn random(case: &mut Case) -> Heads {
         let n_kv_heads = case.int(1..=3);
         Heads {
             n_heads: n_kv_heads * case.int(1..=3),
@@ -30,7 +30,7 @@ impl Heads {
         }
     }
 
-    fn n_out(&self) -> u32 {
+    pub fn n_out(&self) -> u32 {
         (self.n_heads + 2 * self.n_kv_heads) * self.head_dim
     }
 
@@ -40,7 +40,7 @@ impl Heads {
 }
 
 /// What a launch wrote, for each token [q, k, v], and nothing else: that it left the rest of the caches alone is asserted.
-fn run<W: Weight>(
+pub fn decode<W: Weight>(
     case: &mut Case,
     stream: &Stream<W>,
     weight: &[W],
@@ -122,21 +122,24 @@ fn matches_oracle<W: Weight>(case: &mut Case) {
     let weight = case.halves([heads.n_out(), dim]);
     let place = place(case, n_tokens);
 
-    let rows = run(case, &stream, &weight, heads, place);
+    let rows = decode(case, &stream, &weight, heads, place);
 
-    let turns = turns_per_position(heads.head_dim, 1e4);
-    for ((t, row), want) in (0..).zip(&rows).zip(stream.times(&weight)) {
-        let mut turned = vec![];
-        for (head, it) in (0..).zip(want.chunks(heads.head_dim as usize)) {
-            if head >= heads.n_heads + heads.n_kv_heads {
-                turned.extend_from_slice(it);
-                continue;
-            }
-            let angle = |turn: &u64| turn.wrapping_mul(place.0 + t) as f64 * 2f64.powi(-64) * std::f64::consts::TAU;
-            turned.extend(turn(it, &turns.iter().map(angle).collect::<Vec<_>>()));
-        }
-        assert_rounds_to(row, &turned, n_normed_roundings::<W>(dim) + 8);
+    for (row, want) in rows.iter().zip(turned(&stream, &weight, heads, place.0)) {
+        assert_rounds_to(row, &want, n_normed_roundings::<W>(dim) + 8);
     }
+}
+
+/// [q, k, v] of each token, from `position` on.
+pub fn turned<W: Weight>(stream: &Stream<W>, weight: &[W], heads: Heads, position: u64) -> Vec<Vec<Exact>> {
+    let turns = turns_per_position(heads.head_dim, 1e4);
+    let of_token = |(position, products): (u64, Vec<Exact>)| {
+        let angle = |turn: &u64| turn.wrapping_mul(position) as f64 * 2f64.powi(-64) * std::f64::consts::TAU;
+        let angles: Vec<f64> = turns.iter().map(angle).collect();
+        let (to_turn, values) = products.split_at(products.len() - heads.kv_dim());
+        let heads = to_turn.chunks(heads.head_dim as usize);
+        heads.flat_map(|it| turn(it, &angles)).chain(values.iter().copied()).collect()
+    };
+    (position..).zip(stream.times(weight)).map(of_token).collect()
 }
 
 /// One head, each of its pairs turned by an angle.
@@ -155,10 +158,10 @@ fn ignores_other_tokens<W: Weight>(case: &mut Case) {
     let stream = Stream::<W>::random(case, n_tokens, dim);
     let weight = case.halves([heads.n_out(), dim]);
     let place = place(case, n_tokens);
-    let rows = run(case, &stream, &weight, heads, place);
+    let rows = decode(case, &stream, &weight, heads, place);
     for (t, row) in (0..).zip(&rows) {
         let n_staged = case.int(0..=1);
-        let alone = run(case, &stream.token(t), &weight, heads, (place.0 + u64::from(t), 1, n_staged));
+        let alone = decode(case, &stream.token(t), &weight, heads, (place.0 + u64::from(t), 1, n_staged));
         assert_same_bits(&alone[0], row);
     }
 }

@@ -3,6 +3,7 @@
 //! Weights, activations and their sums are small whole numbers, which every type here holds; angles are quarter
 //! turns. That a kernel is right for all shapes and values is shown by tests/kernels; this shows that it runs here.
 
+mod chunks;
 mod products;
 
 use std::fmt::Debug;
@@ -49,6 +50,14 @@ pub const ALL: &[Check] = checks! {
     gate_up_f16: products::gates::<f16>,
     lm_head_bf16: products::finds_the_best::<bf16>,
     lm_head_f16: products::finds_the_best::<f16>,
+    norm_bf16: chunks::norms::<bf16>,
+    norm_f16: chunks::norms::<f16>,
+    prefill_qkv_bf16: chunks::projects_and_turns::<bf16>,
+    prefill_qkv_f16: chunks::projects_and_turns::<f16>,
+    prefill_residual_bf16: chunks::adds::<bf16>,
+    prefill_residual_f16: chunks::adds::<f16>,
+    prefill_gate_up_bf16: chunks::gates::<bf16>,
+    prefill_gate_up_f16: chunks::gates::<f16>,
     advance: advances,
     sample: chooses,
 };

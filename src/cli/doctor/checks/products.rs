@@ -7,18 +7,18 @@ use half::bf16;
 
 use super::{Number, expect, numbers, small};
 
-const DIM: usize = 272;
-const N_TOKENS: usize = 2;
+pub(super) const DIM: usize = 272;
+pub(super) const N_TOKENS: usize = 2;
 
 /// A residual stream that a norm turns into small numbers.
-struct Stream<W> {
-    x: Buffer<f32>,
-    squares: Buffer<f32>,
-    norm: Buffer<W>,
+pub(super) struct Stream<W> {
+    pub x: Buffer<f32>,
+    pub squares: Buffer<f32>,
+    pub norm: Buffer<W>,
 }
 
 impl<W: Number> Stream<W> {
-    fn new(device: &Device) -> Result<Stream<W>> {
+    pub fn new(device: &Device) -> Result<Stream<W>> {
         let x: Vec<f32> = (0..N_TOKENS * DIM).map(sign).collect();
         let squares = vec![16f32; N_TOKENS * DIM / 16];
         Ok(Stream {
@@ -43,8 +43,13 @@ fn product(row: usize, token: usize) -> f32 {
     (0..DIM).map(|i| small(row * DIM + i) * normed(token, i)).sum()
 }
 
+/// What the norm makes of the stream: [N_TOKENS, DIM].
+pub(super) fn normed_tokens<W: Number>() -> Vec<W> {
+    (0..N_TOKENS * DIM).map(|i| W::of(normed(i / DIM, i % DIM))).collect()
+}
+
 /// A weight of small numbers in tiles.
-fn weight<W: Number>(device: &Device, n_rows: usize, pair_distance: u32) -> Result<Buffer<W>> {
+pub(super) fn weight<W: Number>(device: &Device, n_rows: usize, pair_distance: u32) -> Result<Buffer<W>> {
     let rows = device.upload(&numbers::<W>(n_rows * DIM))?;
     let (n_rows, n_in) = (n_rows as u32, DIM as u32);
     let mut tiles = device.zeroed(&tiles_shape([n_rows, n_in]).map(|it| it as usize))?;
@@ -54,20 +59,23 @@ fn weight<W: Number>(device: &Device, n_rows: usize, pair_distance: u32) -> Resu
 
 /// x += weight h, from x = 1 on.
 pub fn adds<W: Number>(device: &Device) -> Result<()> {
-    const N_OUT: usize = 37;
     let weight = weight::<W>(device, N_OUT, 0)?;
-    let h: Vec<W> = (0..N_TOKENS * DIM).map(|i| W::of(normed(i / DIM, i % DIM))).collect();
-    let (h, mut x) = (device.upload(&h)?, device.upload(&[1f32; N_TOKENS * N_OUT])?);
+    let (h, mut x) = (device.upload(&normed_tokens::<W>())?, device.upload(&[1f32; N_TOKENS * N_OUT])?);
     let mut squares = device.alloc(&[N_TOKENS, 3])?;
     let (n_in, n_out) = (DIM as u32, N_OUT as u32);
     Residual { weight: &weight, h: &h, x: &mut x, squares: &mut squares, n_tokens: 2, n_in, n_out }.launch(device)?;
-    let sum = |i: usize| 1.0 + product(i % N_OUT, i / N_OUT);
-    expect("x", &x.to_vec()?, &(0..N_TOKENS * N_OUT).map(sum).collect::<Vec<_>>())
+    expect("x", &x.to_vec()?, &sums())
+}
+
+pub(super) const N_OUT: usize = 37;
+
+/// x = 1 and a product: [N_TOKENS, N_OUT].
+pub(super) fn sums() -> Vec<f32> {
+    (0..N_TOKENS * N_OUT).map(|i| 1.0 + product(i % N_OUT, i / N_OUT)).collect()
 }
 
 /// With a quarter turn a position, the pair (x, y) becomes (-y, x) at position 5, and (-x, -y) at 6.
 pub fn projects_and_turns<W: Number>(device: &Device) -> Result<()> {
-    const HEAD_DIM: usize = 16;
     let (it, weight) = (Stream::<W>::new(device)?, weight::<W>(device, 4 * HEAD_DIM, HEAD_DIM as u32 / 2)?);
     let mut q = device.alloc(&[N_TOKENS, 2, HEAD_DIM])?;
     let [mut k_ring, mut v_ring] = [device.zeroed(&[8, HEAD_DIM])?, device.zeroed(&[8, HEAD_DIM])?];
@@ -96,6 +104,17 @@ pub fn projects_and_turns<W: Number>(device: &Device) -> Result<()> {
     }
     .launch(device)?;
 
+    let [want_q, want_k, want_v] = turned();
+    let first_two = |staged: &Buffer<bf16>| staged.to_vec().map(|it| it[..N_TOKENS * HEAD_DIM].to_vec());
+    expect("q", &q.to_vec()?, &want_q)?;
+    expect("k_staged", &first_two(&k_staged)?, &want_k)?;
+    expect("v_staged", &first_two(&v_staged)?, &want_v)
+}
+
+pub(super) const HEAD_DIM: usize = 16;
+
+/// Queries [N_TOKENS, 2, HEAD_DIM], keys and values [N_TOKENS, 1, HEAD_DIM] of positions 5 and 6.
+pub(super) fn turned() -> [Vec<bf16>; 3] {
     let head =
         |token: usize, head: usize| (0..HEAD_DIM).map(|i| product(head * HEAD_DIM + i, token)).collect::<Vec<_>>();
     let turned = |token: usize, of: usize| {
@@ -104,24 +123,43 @@ pub fn projects_and_turns<W: Number>(device: &Device) -> Result<()> {
         if token == 0 { [minus(y), x.to_vec()].concat() } else { [minus(x), minus(y)].concat() }
     };
     let round = |heads: &[Vec<f32>]| heads.concat().into_iter().map(bf16::from_f32).collect::<Vec<_>>();
-    let first_two = |staged: &Buffer<bf16>| staged.to_vec().map(|it| it[..N_TOKENS * HEAD_DIM].to_vec());
-    expect("q", &q.to_vec()?, &round(&[turned(0, 0), turned(0, 1), turned(1, 0), turned(1, 1)]))?;
-    expect("k_staged", &first_two(&k_staged)?, &round(&[turned(0, 2), turned(1, 2)]))?;
-    expect("v_staged", &first_two(&v_staged)?, &round(&[head(0, 3), head(1, 3)]))
+    [
+        round(&[turned(0, 0), turned(0, 1), turned(1, 0), turned(1, 1)]),
+        round(&[turned(0, 2), turned(1, 2)]),
+        round(&[head(0, 3), head(1, 3)]),
+    ]
 }
 
 /// Gates that let all or nothing through are far from 0: what is gated is one element, and its gate 128 times that.
-pub fn gates<W: Number>(device: &Device) -> Result<()> {
-    const HIDDEN_DIM: usize = 8;
-    let it = Stream::<W>::new(device)?;
-    let at = |row: usize| row * 37 % DIM; // the column of the one weight in a row that is not 0
-    let rows = |value: f32| (0..HIDDEN_DIM * DIM).map(move |i| if i % DIM == at(i / DIM) { value } else { 0.0 });
+pub(super) fn gating_weight<W: Number>(device: &Device) -> Result<Buffer<W>> {
+    let rows = |value: f32| (0..HIDDEN_DIM * DIM).map(move |i| if i % DIM == gated(i / DIM) { value } else { 0.0 });
     let rows: Vec<W> = rows(128.0).chain(rows(1.0)).map(W::of).collect();
     let rows = device.upload(&rows)?;
     let (n_in, hidden_dim) = (DIM as u32, HIDDEN_DIM as u32);
     let mut weight = device.zeroed(&tiles_shape([2 * hidden_dim, n_in]).map(|it| it as usize))?;
     Tile { rows: &rows, tiles: &mut weight, n_rows: 2 * hidden_dim, n_in, first_row: 0, pair_distance: hidden_dim }
         .launch(device)?;
+    Ok(weight)
+}
+
+pub(super) const HIDDEN_DIM: usize = 8;
+
+/// The column of the one weight in a row that is not 0.
+fn gated(row: usize) -> usize {
+    row * 37 % DIM
+}
+
+/// [N_TOKENS, HIDDEN_DIM].
+pub(super) fn activations<W: Number>() -> Vec<W> {
+    let of = |i: usize| {
+        let up = normed(i / HIDDEN_DIM, gated(i % HIDDEN_DIM));
+        W::of((128.0 * up).max(0.0) * up)
+    };
+    (0..N_TOKENS * HIDDEN_DIM).map(of).collect()
+}
+
+pub fn gates<W: Number>(device: &Device) -> Result<()> {
+    let (it, weight) = (Stream::<W>::new(device)?, gating_weight::<W>(device)?);
     let mut act = device.alloc::<W>(&[N_TOKENS, HIDDEN_DIM])?;
     GateUp {
         weight: &weight,
@@ -130,16 +168,12 @@ pub fn gates<W: Number>(device: &Device) -> Result<()> {
         norm: &it.norm,
         act: &mut act,
         n_tokens: 2,
-        dim: n_in,
-        hidden_dim,
+        dim: DIM as u32,
+        hidden_dim: HIDDEN_DIM as u32,
         eps: 0.0,
     }
     .launch(device)?;
-    let gated = |i: usize| {
-        let up = normed(i / HIDDEN_DIM, at(i % HIDDEN_DIM));
-        W::of((128.0 * up).max(0.0) * up)
-    };
-    expect("act", &act.to_vec()?, &(0..N_TOKENS * HIDDEN_DIM).map(gated).collect::<Vec<_>>())
+    expect("act", &act.to_vec()?, &activations::<W>())
 }
 
 pub fn finds_the_best<W: Number>(device: &Device) -> Result<()> {

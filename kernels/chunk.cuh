@@ -1,0 +1,234 @@
+// A weight matrix times the tokens of a chunk, on tensor cores: what prefill_qkv, prefill_residual and prefill_gate_up
+// share.
+//
+// A block makes a part of the result, rows by tokens, and its eight warps share it. Weights (tiles.cuh) and tokens come
+// by stages of two column groups through shared memory, where several are on their way while one is multiplied:
+//
+//   weights  [n_block_tiles, 2, 2, 32, 8]  as in memory: operand A
+//   tokens   [2, n_block_tokens, 32]       64 bytes of each: operand B
+//
+// Lane 4 g + c takes its part of a tile with two loads of 16 bytes, and of eight tokens with one: columns 8c .. 8c+7 of
+// token g. Both are 512 contiguous bytes for a warp, so no two lanes meet in a bank, and nothing has to be rearranged.
+//
+// The bits are those of product.cuh, with any shape, grid and number of tokens: the same mma of the same columns in the
+// same order, from zero for each segment of a row, and the segments' sums added in order. There a warp has a segment
+// and no more; here a warp has all of them in turn, and keeps a second set of sums, `totals`.
+#pragma once
+#include "product.cuh"
+
+constexpr uint32_t n_stage_groups = 2;
+constexpr uint32_t n_tile_pieces = n_tile_elements / piece_columns;  // of 16 bytes
+constexpr uint32_t n_token_pieces = n_group_columns / piece_columns;
+constexpr uint32_t n_shared_pieces = 96 * 1024 / 16;  // what a block may have on every card from Ampere on
+constexpr uint32_t n_panel_blocks = 8;
+
+// How much of the result a block makes: each of its warps has n_tiles row tiles and n_octets times eight tokens.
+template <uint32_t n_row_warps_, uint32_t n_tiles_, uint32_t n_octets_> struct Shape {
+    static constexpr uint32_t n_row_warps = n_row_warps_, n_tiles = n_tiles_, n_octets = n_octets_;
+    static constexpr uint32_t n_block_tiles = n_row_warps * n_tiles;
+    static constexpr uint32_t n_block_tokens = n_block_warps / n_row_warps * n_octets * 8;
+    static constexpr uint32_t n_weight_pieces = n_block_tiles * n_stage_groups * n_tile_pieces;    // of a stage
+    static constexpr uint32_t n_input_pieces = n_block_tokens * n_stage_groups * n_token_pieces;  // of a stage
+    static constexpr uint32_t n_slot_pieces = n_weight_pieces + n_input_pieces;
+    static constexpr uint32_t n_slots = n_shared_pieces / n_slot_pieces;
+
+    // Pieces of 16 bytes that pass through shared memory for a stage: written once, and read by each warp that needs them.
+    static constexpr uint32_t n_moved_pieces =
+        n_slot_pieces + n_block_warps * n_stage_groups * (n_tiles * n_tile_pieces + n_octets * 8 * n_token_pieces);
+
+    static __device__ uint32_t n_blocks(uint32_t n_matrix_tiles, uint32_t n_tokens)
+    {
+        return ceil_div(n_matrix_tiles, n_block_tiles) * ceil_div(n_tokens, n_block_tokens);
+    }
+
+    // What the block with most to do moves.
+    static __device__ uint32_t cost(uint32_t n_matrix_tiles, uint32_t n_tokens)
+    {
+        return ceil_div(n_blocks(n_matrix_tiles, n_tokens), gridDim.x) * n_moved_pieces;
+    }
+};
+
+// Starts to copy 16 bytes to shared memory, or zeros.
+__device__ inline void copy_async(uint4* to, const void* from, bool is_there)
+{
+    asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(
+                     uint32_t(__cvta_generic_to_shared(to))),
+                 "l"(from), "r"(is_there ? 16 : 0)
+                 : "memory");
+}
+
+// The product, as far as this block makes it.
+template <typename W, typename S> class ChunkProduct {
+    const W *weight, *h;
+    uint32_t n_tokens, n_in, n_tiles, n_groups, n_blocks;
+    uint4* slots;  // [n_slots, n_slot_pieces] in shared memory
+
+    // The stage that is fetched next.
+    uint32_t next_block = blockIdx.x, next_group = 0, next_slot = 0;
+
+    struct Place {
+        uint32_t first_tile, first_token;
+    };
+
+    // Blocks that run at the same time should share rows and tokens, so that L2 has them: all rows with up to
+    // n_panel_blocks blocks of tokens, then all rows with the next.
+    __device__ Place place(uint32_t block) const
+    {
+        const uint32_t n_row_blocks = ceil_div(n_tiles, S::n_block_tiles);
+        const uint32_t first = block / (n_row_blocks * n_panel_blocks) * n_panel_blocks;
+        const uint32_t width = min(n_panel_blocks, ceil_div(n_tokens, S::n_block_tokens) - first);
+        const uint32_t in_panel = block - first * n_row_blocks;
+        return {in_panel / width * S::n_block_tiles, (first + in_panel % width) * S::n_block_tokens};
+    }
+
+    // Starts to copy a stage, of this block's next part of the result if need be. What lies outside the matrices is zero.
+    __device__ void fetch()
+    {
+        if (next_block < n_blocks) {
+            const Place at = place(next_block);
+            uint4* to = slots + next_slot * S::n_slot_pieces;
+            const W* tiles = weight + (size_t(at.first_tile) * n_groups + next_group) * n_tile_elements;
+#pragma unroll
+            for (uint32_t first = 0; first < S::n_weight_pieces; first += n_block_warps * 32) {
+                const uint32_t piece = first + threadIdx.x;
+                const uint32_t tile = piece / (n_stage_groups * n_tile_pieces);
+                const uint32_t in_tile = piece % (n_stage_groups * n_tile_pieces);  // and in the one behind it
+                const bool is_there = at.first_tile + tile < n_tiles && next_group + in_tile / n_tile_pieces < n_groups;
+                copy_async(to + piece, tiles + size_t(tile) * n_groups * n_tile_elements + in_tile * piece_columns, is_there);
+            }
+#pragma unroll
+            for (uint32_t first = 0; first < S::n_input_pieces; first += n_block_warps * 32) {
+                const uint32_t piece = first + threadIdx.x, group = piece / (S::n_block_tokens * n_token_pieces);
+                const uint32_t token = at.first_token + piece / n_token_pieces % S::n_block_tokens;
+                const uint32_t column = (next_group + group) * n_group_columns + piece % n_token_pieces * piece_columns;
+                if (S::n_input_pieces - first < n_block_warps * 32 && piece >= S::n_input_pieces) break;
+                copy_async(
+                    to + S::n_weight_pieces + piece, h + size_t(token) * n_in + column, token < n_tokens && column < n_in);
+            }
+            next_slot = next_slot + 1 < S::n_slots ? next_slot + 1 : 0;
+            next_group += n_stage_groups;
+            if (next_group >= n_groups) {
+                next_group = 0;
+                next_block += gridDim.x;
+            }
+        }
+        asm volatile("cp.async.commit_group;" ::: "memory");
+    }
+
+    // sums += a group's columns of this warp's rows and tokens. Pointers are this lane's.
+    __device__ void multiply(float (&sums)[S::n_tiles][S::n_octets][4], const uint4* tiles, const uint4* tokens) const
+    {
+        uint4 a[S::n_tiles][2], b[S::n_octets];
+#pragma unroll
+        for (uint32_t i = 0; i < S::n_tiles; i++) {
+            a[i][0] = tiles[i * n_stage_groups * n_tile_pieces];
+            a[i][1] = tiles[i * n_stage_groups * n_tile_pieces + 32];
+        }
+#pragma unroll
+        for (uint32_t j = 0; j < S::n_octets; j++) b[j] = tokens[j * 8 * n_token_pieces];
+#pragma unroll
+        for (uint32_t j = 0; j < S::n_octets; j++) {
+#pragma unroll
+            for (uint32_t i = 0; i < S::n_tiles; i++)
+                multiply_add(sums[i][j], a[i][0].x, a[i][1].x, a[i][0].y, a[i][1].y, b[j].x, b[j].y, W());
+#pragma unroll
+            for (uint32_t i = 0; i < S::n_tiles; i++)
+                multiply_add(sums[i][j], a[i][0].z, a[i][1].z, a[i][0].w, a[i][1].w, b[j].z, b[j].w, W());
+        }
+    }
+
+public:
+    __device__ ChunkProduct(
+        const W* weight, const W* h, uint32_t n_tokens, uint32_t n_in, uint32_t n_tiles, uint4* shared)
+        : weight(weight), h(h), n_tokens(n_tokens), n_in(n_in), n_tiles(n_tiles), n_groups(n_column_groups(n_in)),
+          n_blocks(S::n_blocks(n_tiles, n_tokens)), slots(shared)
+    {
+    }
+
+    // `finish(tile, g, token, low, high)` gets the sums as in Product::run; tile and token may be past the last.
+    template <typename Finish> __device__ void run(Finish finish)
+    {
+        const uint32_t warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+        const uint32_t own_tile = warp % S::n_row_warps * S::n_tiles;
+        const uint32_t own_token = warp / S::n_row_warps * S::n_octets * 8;
+        const uint4* own_tiles = slots + own_tile * n_stage_groups * n_tile_pieces + lane;
+        const uint4* own_tokens = slots + S::n_weight_pieces + own_token * n_token_pieces + lane;
+        const uint32_t n_segments = segments_of(n_in), n_segment_groups = ceil_div(n_groups, n_segments);
+
+#pragma unroll 1
+        for (uint32_t i = 0; i + 1 < S::n_slots; i++) fetch();
+        uint32_t slot = 0;
+        for (uint32_t block = blockIdx.x; block < n_blocks; block += gridDim.x) {
+            const Place at = place(block);
+            const bool is_used = at.first_tile + own_tile < n_tiles && at.first_token + own_token < n_tokens;
+            float sums[S::n_tiles][S::n_octets][4], totals[S::n_tiles][S::n_octets][4];
+            const auto each = [&](auto change) {
+#pragma unroll
+                for (uint32_t i = 0; i < S::n_tiles; i++)
+#pragma unroll
+                    for (uint32_t j = 0; j < S::n_octets; j++)
+#pragma unroll
+                        for (uint32_t k = 0; k < 4; k++) change(sums[i][j][k], totals[i][j][k]);
+            };
+            each([](float& sum, float& total) { sum = 0, total = -0.f; });  // -0 + x is x, for any x
+            uint32_t n_left = n_segment_groups, n_segments_left = n_segments;
+            const auto end_segment = [&] {
+                each([](float& sum, float& total) { total += sum, sum = 0; });
+                n_left = n_segment_groups;
+                n_segments_left--;
+            };
+#pragma unroll 1
+            for (uint32_t group = 0; group < n_groups; group += n_stage_groups) {
+                asm volatile("cp.async.wait_group %0;" ::"n"(S::n_slots - 2) : "memory");
+                __syncthreads();  // every thread's copies of this stage are there; and the stage before was multiplied
+                fetch();
+                const uint32_t from = slot * S::n_slot_pieces;
+                slot = slot + 1 < S::n_slots ? slot + 1 : 0;
+#pragma unroll 1
+                for (uint32_t i = 0; is_used && i < min(n_stage_groups, n_groups - group); i++) {
+                    multiply(sums, own_tiles + from + i * n_tile_pieces,
+                             own_tokens + from + i * S::n_block_tokens * n_token_pieces);
+                    if (--n_left == 0) end_segment();
+                }
+            }
+            if (!is_used) continue;
+            while (n_segments_left > 0) end_segment();  // the last, if it is a short one; others are empty
+#pragma unroll
+            for (uint32_t i = 0; i < S::n_tiles; i++) {
+#pragma unroll
+                for (uint32_t j = 0; j < S::n_octets; j++) {
+                    const uint32_t tile = at.first_tile + own_tile + i;
+                    const uint32_t token = at.first_token + own_token + j * 8 + lane % 4 * 2;
+                    finish(tile, lane / 4, token, totals[i][j][0], totals[i][j][2]);
+                    finish(tile, lane / 4, token + 1, totals[i][j][1], totals[i][j][3]);
+                }
+            }
+        }
+    }
+};
+
+// The product, on the shape that suits the grid: blocks that run at once should all have work to the end, and large ones
+// move less through shared memory.
+template <typename W, typename Finish>
+__device__ void
+multiply_chunk(const W* weight, const W* h, uint32_t n_tokens, uint32_t n_in, uint32_t n_tiles, Finish finish)
+{
+    extern __shared__ uint4 shared[];
+    using A = Shape<2, 4, 4>;  // 128 rows x 128 tokens
+    using B = Shape<4, 2, 4>;  // 128 x 64
+    using C = Shape<2, 2, 2>;  // 64 x 64
+    using D = Shape<4, 1, 2>;  // 64 x 32
+    using E = Shape<4, 1, 1>;  // 64 x 16
+    const uint32_t costs[] = {
+        A::cost(n_tiles, n_tokens), B::cost(n_tiles, n_tokens), C::cost(n_tiles, n_tokens),
+        D::cost(n_tiles, n_tokens), E::cost(n_tiles, n_tokens)};
+    const uint32_t least = min(min(min(costs[0], costs[1]), min(costs[2], costs[3])), costs[4]);
+    const auto run = [&](auto shape) {
+        ChunkProduct<W, decltype(shape)>(weight, h, n_tokens, n_in, n_tiles, shared).run(finish);
+    };
+    if (least == costs[0]) run(A());
+    else if (least == costs[1]) run(B());
+    else if (least == costs[2]) run(C());
+    else if (least == costs[3]) run(D());
+    else run(E());
+}

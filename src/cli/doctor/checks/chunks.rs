@@ -1,0 +1,61 @@
+//! The same products for chunks, and their norm: what is expected is what decoding gives.
+
+use anyhow::Result;
+use gale::device::Device;
+use gale::kernels::*;
+
+use super::products::{
+    DIM, HEAD_DIM, HIDDEN_DIM, N_OUT, N_TOKENS, Stream, activations, gating_weight, normed_tokens, sums, turned, weight,
+};
+use super::{Number, expect};
+
+pub fn norms<W: Number>(device: &Device) -> Result<()> {
+    let Stream { x, squares, norm } = Stream::<W>::new(device)?;
+    let mut h = device.alloc::<W>(&[N_TOKENS, DIM])?;
+    let (n_tokens, dim) = (N_TOKENS as u32, DIM as u32);
+    Norm { x: &x, squares: &squares, norm: &norm, h: &mut h, n_tokens, dim, eps: 0.0 }.launch(device)?;
+    expect("h", &h.to_vec()?, &normed_tokens::<W>())
+}
+
+pub fn adds<W: Number>(device: &Device) -> Result<()> {
+    let weight = weight::<W>(device, N_OUT, 0)?;
+    let (h, mut x) = (device.upload(&normed_tokens::<W>())?, device.upload(&[1f32; N_TOKENS * N_OUT])?);
+    let mut squares = device.alloc(&[N_TOKENS, 3])?;
+    let (n_tokens, n_in, n_out) = (N_TOKENS as u32, DIM as u32, N_OUT as u32);
+    PrefillResidual { weight: &weight, h: &h, x: &mut x, squares: &mut squares, n_tokens, n_in, n_out }
+        .launch(device)?;
+    expect("x", &x.to_vec()?, &sums())
+}
+
+pub fn projects_and_turns<W: Number>(device: &Device) -> Result<()> {
+    let weight = weight::<W>(device, 4 * HEAD_DIM, HEAD_DIM as u32 / 2)?;
+    let mut q = device.alloc(&[N_TOKENS, 2, HEAD_DIM])?;
+    let [mut k_chunk, mut v_chunk] = [device.alloc(&[N_TOKENS, HEAD_DIM])?, device.alloc(&[N_TOKENS, HEAD_DIM])?];
+    PrefillQkv {
+        weight: &weight,
+        h: &device.upload(&normed_tokens::<W>())?,
+        turn_per_position: &device.upload(&[1u64 << 62; HEAD_DIM / 2])?,
+        position: &device.upload(&[5u64])?,
+        q: &mut q,
+        k_chunk: &mut k_chunk,
+        v_chunk: &mut v_chunk,
+        n_tokens: N_TOKENS as u32,
+        dim: DIM as u32,
+        n_heads: 2,
+        n_kv_heads: 1,
+        head_dim: HEAD_DIM as u32,
+    }
+    .launch(device)?;
+    let [want_q, want_k, want_v] = turned();
+    expect("q", &q.to_vec()?, &want_q)?;
+    expect("k_chunk", &k_chunk.to_vec()?, &want_k)?;
+    expect("v_chunk", &v_chunk.to_vec()?, &want_v)
+}
+
+pub fn gates<W: Number>(device: &Device) -> Result<()> {
+    let weight = gating_weight::<W>(device)?;
+    let (h, mut act) = (device.upload(&normed_tokens::<W>())?, device.alloc::<W>(&[N_TOKENS, HIDDEN_DIM])?);
+    let (n_tokens, dim, hidden_dim) = (N_TOKENS as u32, DIM as u32, HIDDEN_DIM as u32);
+    PrefillGateUp { weight: &weight, h: &h, act: &mut act, n_tokens, dim, hidden_dim }.launch(device)?;
+    expect("act", &act.to_vec()?, &activations::<W>())
+}
