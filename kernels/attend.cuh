@@ -11,20 +11,12 @@
 //           2*c + 8 and 2*c + 9, which is the layout that ldmatrix.trans would make of them. Four mma take two of the
 //           eight dims each, as their rows g and g + 8.
 #pragma once
-#include "common.cuh"
+#include "fragments.cuh"
 
 constexpr uint32_t n_warps = 8, n_items = 16, n_columns = 8, n_tile_keys = 16;
 constexpr int n_items_log2 = 4, min_range_log2 = 6;  // a range has 64 keys or more
 constexpr uint32_t no_key = 0xffff0000;  // past all that anybody sees, and so are the 15 after it
 constexpr float lowest = -3.4e38f;  // the maximum of no scores. It is finite: inf - inf would be NaN
-
-// A number, so that what follows from it is computed here: the compiler would do it at the kernel's beginning and keep
-// the results in registers, which are all needed.
-__device__ inline uint32_t here(uint32_t it)
-{
-    asm volatile("" : "+r"(it));
-    return it;
-}
 
 // Which thread of the block this is, `here`.
 struct Thread {
@@ -45,23 +37,6 @@ struct Span {
     __device__ bool has(uint32_t key) const { return first <= key && key <= last; }
     __device__ bool has_some_of(uint32_t key, uint32_t n) const { return key <= last && key + n > first; }
 };
-
-// 2^x; results below 2^-126 become 0. #floating-point-instructions-ex2
-__device__ inline float exp2_approx(float x)
-{
-    float y;
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-    return y;
-}
-
-// d += a b, of 16x16 and 16x8. #warp-level-matrix-instructions-mma
-__device__ inline void mma(float (&d)[4], uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3, uint32_t b0, uint32_t b1)
-{
-    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
-        "{%0, %1, %2, %3};"
-        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-        : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
-}
 
 // An 8x8 matrix of 16-bit elements with rows and columns exchanged: of the columns 2*c and 2*c + 1 of row g, as mma
 // gives them, it makes the rows 2*c and 2*c + 1 of column g, as mma takes them. (movmatrix asks for PTX 7.8.)
@@ -242,8 +217,8 @@ template <uint32_t n_parts> struct Softmax {
 #pragma unroll
         for (uint32_t i = 0; i < 2 * n_parts; i++) {
             const uint4 a = tile.k[i][0], b = tile.k[i][1], q = queries.load(i, thread);
-            mma(scores, a.x, b.x, a.y, b.y, q.x, q.y);
-            mma(scores, a.z, b.z, a.w, b.w, q.z, q.w);
+            mma(scores, {a.x, b.x, a.y, b.y}, q.x, q.y);
+            mma(scores, {a.z, b.z, a.w, b.w}, q.z, q.w);
         }
 #pragma unroll
         for (uint32_t e = 0; e < 4; e++) {
@@ -293,8 +268,8 @@ template <uint32_t n_parts> struct Softmax {
                     word(tile.v[i][0], r), word(tile.v[i][1], r), word(tile.v[i][2], r), word(tile.v[i][3], r)};
                 const uint32_t a0 = __byte_perm(v[0], v[1], 0x5410), a1 = __byte_perm(v[0], v[1], 0x7632);
                 const uint32_t a2 = __byte_perm(v[2], v[3], 0x5410), a3 = __byte_perm(v[2], v[3], 0x7632);
-                mma(values[i][r], a0, a1, a2, a3, weights.high[0], weights.high[1]);
-                mma(values[i][r], a0, a1, a2, a3, weights.low[0], weights.low[1]);
+                mma(values[i][r], {a0, a1, a2, a3}, weights.high[0], weights.high[1]);
+                mma(values[i][r], {a0, a1, a2, a3}, weights.low[0], weights.low[1]);
             }
     }
 

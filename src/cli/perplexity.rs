@@ -66,7 +66,11 @@ impl Perplexity {
         let cut = Cut { context: self.ctx as usize, stride: self.stride.map(|it| it as usize) };
         let n_windows = cut.windows(ids.len()).len();
         if n_windows == 0 {
-            bail!("{path}: expected at least --ctx tokens, {}, found {}: take a longer text, or less", self.ctx, ids.len());
+            bail!(
+                "{path}: expected at least --ctx tokens, {}, found {}: take a longer text, or less",
+                self.ctx,
+                ids.len()
+            );
         }
         let context = if model.config.window.is_some() { None } else { Some(self.ctx) };
         let options = Options { chunk: self.chunk, context, graph: false };

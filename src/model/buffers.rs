@@ -138,4 +138,3 @@ fn zeroed<T: Element>(device: &Device, plan: &Plan, name: &str) -> Result<Buffer
     let PlannedBuffer { shape, .. } = plan.buffer(name);
     device.zeroed(shape)
 }
-

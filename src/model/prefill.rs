@@ -5,9 +5,7 @@ use crate::{
     config::Config,
     device::Result,
     kernel::Half,
-    kernels::{
-        Embed, NO_WINDOW, Norm, PrefillAttention, PrefillGateUp, PrefillQkv, PrefillResidual, RingWrite,
-    },
+    kernels::{Embed, NO_WINDOW, Norm, PrefillAttention, PrefillGateUp, PrefillQkv, PrefillResidual, RingWrite},
 };
 
 impl<W: Half> Model<W> {

@@ -53,7 +53,7 @@ pub fn n_mma(counters: &Counters) -> u64 {
 pub static COUNTING: Mutex<()> = Mutex::new(());
 
 /// What a launch did; nothing on a GPU.
-fn count(device: &Device, kernel: &str, launch: impl FnOnce()) -> Option<Counters> {
+pub fn count(device: &Device, kernel: &str, launch: impl FnOnce()) -> Option<Counters> {
     let _counting = COUNTING.lock().unwrap_or_else(PoisonError::into_inner);
     device.reset_counters().unwrap();
     launch();
