@@ -2,10 +2,10 @@
 // share.
 //
 // A block makes a part of the result, rows by tokens, and its eight warps share it. Weights (tiles.cuh) and tokens come
-// by stages of two column groups through shared memory, where several are on their way while one is multiplied:
+// by stages of one or two column groups through shared memory, where several are on their way while one is multiplied:
 //
-//   weights  [n_block_tiles, 2, 2, 32, 8]  as in memory: operand A
-//   tokens   [2, n_block_tokens, 32]       64 bytes of each: operand B
+//   weights  [n_block_tiles, n_stage_groups, 2, 32, 8]  as in memory: operand A
+//   tokens   [n_stage_groups, n_block_tokens, 32]       64 bytes of each: operand B
 //
 // Lane 4 g + c takes its part of a tile with two loads of 16 bytes, and of eight tokens with one: columns 8c .. 8c+7 of
 // token g. Both are 512 contiguous bytes for a warp, so no two lanes meet in a bank, and nothing has to be rearranged.
@@ -16,35 +16,59 @@
 #pragma once
 #include "product.cuh"
 
-constexpr uint32_t n_stage_groups = 2;
+constexpr uint32_t n_block_threads = n_block_warps * 32;
 constexpr uint32_t n_tile_pieces = n_tile_elements / piece_columns;  // of 16 bytes
 constexpr uint32_t n_token_pieces = n_group_columns / piece_columns;
-constexpr uint32_t n_shared_pieces = 96 * 1024 / 16;  // what a block may have on every card from Ampere on
+constexpr uint32_t n_stages_pieces = 96 * 1024 / 16;  // what a block may have on every card from Ampere on
 constexpr uint32_t n_panel_blocks = 8;
 
-// How much of the result a block makes: each of its warps has n_tiles row tiles and n_octets times eight tokens.
-template <uint32_t n_row_warps_, uint32_t n_tiles_, uint32_t n_octets_> struct Shape {
+// How much of the result a block makes: each of its warps has n_tiles row tiles and n_octets times eight tokens. Of more
+// than 64 elements a lane the totals are in shared memory, behind the stages.
+template <uint32_t n_row_warps_, uint32_t n_tiles_, uint32_t n_octets_, uint32_t n_stage_groups_> struct Shape {
     static constexpr uint32_t n_row_warps = n_row_warps_, n_tiles = n_tiles_, n_octets = n_octets_;
+    static constexpr uint32_t n_stage_groups = n_stage_groups_;
+    static constexpr bool has_shared_totals = n_tiles * n_octets * 4 > 64;
     static constexpr uint32_t n_block_tiles = n_row_warps * n_tiles;
     static constexpr uint32_t n_block_tokens = n_block_warps / n_row_warps * n_octets * 8;
     static constexpr uint32_t n_weight_pieces = n_block_tiles * n_stage_groups * n_tile_pieces;    // of a stage
     static constexpr uint32_t n_input_pieces = n_block_tokens * n_stage_groups * n_token_pieces;  // of a stage
     static constexpr uint32_t n_slot_pieces = n_weight_pieces + n_input_pieces;
-    static constexpr uint32_t n_slots = n_shared_pieces / n_slot_pieces;
+    static constexpr uint32_t n_slots = n_stages_pieces / n_slot_pieces;
+    static constexpr uint32_t n_shared_bytes =
+        (n_stages_pieces + (has_shared_totals ? n_tiles * n_octets * n_block_threads : 0)) * 16;
 
-    // Pieces of 16 bytes that pass through shared memory for a stage: written once, and read by each warp that needs them.
-    static constexpr uint32_t n_moved_pieces =
-        n_slot_pieces + n_block_warps * n_stage_groups * (n_tiles * n_tile_pieces + n_octets * 8 * n_token_pieces);
+    // Pieces of 16 bytes that pass through shared memory for a group: written once, and read by each warp that needs them.
+    static constexpr uint32_t n_moved_pieces = n_slot_pieces / n_stage_groups
+        + n_block_warps * (n_tiles * n_tile_pieces + n_octets * 8 * n_token_pieces);
 
     static __device__ uint32_t n_blocks(uint32_t n_matrix_tiles, uint32_t n_tokens)
     {
         return ceil_div(n_matrix_tiles, n_block_tiles) * ceil_div(n_tokens, n_block_tokens);
     }
 
-    // What the block with most to do moves.
+    // What the block with most to do moves, if it has so much shared memory.
     static __device__ uint32_t cost(uint32_t n_matrix_tiles, uint32_t n_tokens)
     {
+        uint32_t n_bytes;
+        asm("mov.u32 %0, %%dynamic_smem_size;" : "=r"(n_bytes));
+        if (n_bytes < n_shared_bytes) return ~0u;
         return ceil_div(n_blocks(n_matrix_tiles, n_tokens), gridDim.x) * n_moved_pieces;
+    }
+};
+
+// A thread's sums over the segments so far.
+template <typename S> class Totals {
+    float4 own[S::has_shared_totals ? 1 : S::n_tiles * S::n_octets];
+    float4* shared;  // [n_tiles * n_octets, n_block_threads]
+
+public:
+    __device__ Totals(uint4* slots) : shared(reinterpret_cast<float4*>(slots + n_stages_pieces) + threadIdx.x) {}
+
+    __device__ float4& of(uint32_t tile, uint32_t octet)
+    {
+        const uint32_t i = tile * S::n_octets + octet;
+        if constexpr (S::has_shared_totals) return shared[i * n_block_threads];
+        else return own[i];
     }
 };
 
@@ -89,24 +113,24 @@ template <typename W, typename S> class ChunkProduct {
             uint4* to = slots + next_slot * S::n_slot_pieces;
             const W* tiles = weight + (size_t(at.first_tile) * n_groups + next_group) * n_tile_elements;
 #pragma unroll
-            for (uint32_t first = 0; first < S::n_weight_pieces; first += n_block_warps * 32) {
+            for (uint32_t first = 0; first < S::n_weight_pieces; first += n_block_threads) {
                 const uint32_t piece = first + threadIdx.x;
-                const uint32_t tile = piece / (n_stage_groups * n_tile_pieces);
-                const uint32_t in_tile = piece % (n_stage_groups * n_tile_pieces);  // and in the one behind it
+                const uint32_t tile = piece / (S::n_stage_groups * n_tile_pieces);
+                const uint32_t in_tile = piece % (S::n_stage_groups * n_tile_pieces);  // and in the one behind it
                 const bool is_there = at.first_tile + tile < n_tiles && next_group + in_tile / n_tile_pieces < n_groups;
                 copy_async(to + piece, tiles + size_t(tile) * n_groups * n_tile_elements + in_tile * piece_columns, is_there);
             }
 #pragma unroll
-            for (uint32_t first = 0; first < S::n_input_pieces; first += n_block_warps * 32) {
+            for (uint32_t first = 0; first < S::n_input_pieces; first += n_block_threads) {
                 const uint32_t piece = first + threadIdx.x, group = piece / (S::n_block_tokens * n_token_pieces);
                 const uint32_t token = at.first_token + piece / n_token_pieces % S::n_block_tokens;
                 const uint32_t column = (next_group + group) * n_group_columns + piece % n_token_pieces * piece_columns;
-                if (S::n_input_pieces - first < n_block_warps * 32 && piece >= S::n_input_pieces) break;
+                if (S::n_input_pieces - first < n_block_threads && piece >= S::n_input_pieces) break;
                 copy_async(
                     to + S::n_weight_pieces + piece, h + size_t(token) * n_in + column, token < n_tokens && column < n_in);
             }
             next_slot = next_slot + 1 < S::n_slots ? next_slot + 1 : 0;
-            next_group += n_stage_groups;
+            next_group += S::n_stage_groups;
             if (next_group >= n_groups) {
                 next_group = 0;
                 next_block += gridDim.x;
@@ -118,22 +142,19 @@ template <typename W, typename S> class ChunkProduct {
     // sums += a group's columns of this warp's rows and tokens. Pointers are this lane's.
     __device__ void multiply(float (&sums)[S::n_tiles][S::n_octets][4], const uint4* tiles, const uint4* tokens) const
     {
-        uint4 a[S::n_tiles][2], b[S::n_octets];
-#pragma unroll
-        for (uint32_t i = 0; i < S::n_tiles; i++) {
-            a[i][0] = tiles[i * n_stage_groups * n_tile_pieces];
-            a[i][1] = tiles[i * n_stage_groups * n_tile_pieces + 32];
-        }
+        uint4 b[S::n_octets];
 #pragma unroll
         for (uint32_t j = 0; j < S::n_octets; j++) b[j] = tokens[j * 8 * n_token_pieces];
 #pragma unroll
-        for (uint32_t j = 0; j < S::n_octets; j++) {
+        for (uint32_t i = 0; i < S::n_tiles; i++) {
+            const uint4 low = tiles[i * S::n_stage_groups * n_tile_pieces];
+            const uint4 high = tiles[i * S::n_stage_groups * n_tile_pieces + 32];
 #pragma unroll
-            for (uint32_t i = 0; i < S::n_tiles; i++)
-                multiply_add(sums[i][j], a[i][0].x, a[i][1].x, a[i][0].y, a[i][1].y, b[j].x, b[j].y, W());
+            for (uint32_t j = 0; j < S::n_octets; j++)
+                multiply_add(sums[i][j], low.x, high.x, low.y, high.y, b[j].x, b[j].y, W());
 #pragma unroll
-            for (uint32_t i = 0; i < S::n_tiles; i++)
-                multiply_add(sums[i][j], a[i][0].z, a[i][1].z, a[i][0].w, a[i][1].w, b[j].z, b[j].w, W());
+            for (uint32_t j = 0; j < S::n_octets; j++)
+                multiply_add(sums[i][j], low.z, high.z, low.w, high.w, b[j].z, b[j].w, W());
         }
     }
 
@@ -151,9 +172,11 @@ public:
         const uint32_t warp = threadIdx.x / 32, lane = threadIdx.x % 32;
         const uint32_t own_tile = warp % S::n_row_warps * S::n_tiles;
         const uint32_t own_token = warp / S::n_row_warps * S::n_octets * 8;
-        const uint4* own_tiles = slots + own_tile * n_stage_groups * n_tile_pieces + lane;
+        const uint4* own_tiles = slots + own_tile * S::n_stage_groups * n_tile_pieces + lane;
         const uint4* own_tokens = slots + S::n_weight_pieces + own_token * n_token_pieces + lane;
-        const uint32_t n_segments = segments_of(n_in), n_segment_groups = ceil_div(n_groups, n_segments);
+        const uint32_t n_segment_groups = ceil_div(n_groups, segments_of(n_in));
+        const bool has_empty = ceil_div(n_groups, n_segment_groups) < segments_of(n_in);
+        const float empty = has_empty ? 0.f : -0.f;  // the sums of segments without columns, which makes +0 of a -0
 
 #pragma unroll 1
         for (uint32_t i = 0; i + 1 < S::n_slots; i++) fetch();
@@ -161,47 +184,49 @@ public:
         for (uint32_t block = blockIdx.x; block < n_blocks; block += gridDim.x) {
             const Place at = place(block);
             const bool is_used = at.first_tile + own_tile < n_tiles && at.first_token + own_token < n_tokens;
-            float sums[S::n_tiles][S::n_octets][4], totals[S::n_tiles][S::n_octets][4];
+            float sums[S::n_tiles][S::n_octets][4] = {};
+            Totals<S> totals(slots);
             const auto each = [&](auto change) {
 #pragma unroll
                 for (uint32_t i = 0; i < S::n_tiles; i++)
 #pragma unroll
-                    for (uint32_t j = 0; j < S::n_octets; j++)
-#pragma unroll
-                        for (uint32_t k = 0; k < 4; k++) change(sums[i][j][k], totals[i][j][k]);
+                    for (uint32_t j = 0; j < S::n_octets; j++) change(sums[i][j], totals.of(i, j));
             };
-            each([](float& sum, float& total) { sum = 0, total = -0.f; });  // -0 + x is x, for any x
-            uint32_t n_left = n_segment_groups, n_segments_left = n_segments;
-            const auto end_segment = [&] {
-                each([](float& sum, float& total) { total += sum, sum = 0; });
-                n_left = n_segment_groups;
-                n_segments_left--;
-            };
+            each([](float(&)[4], float4& total) { total = make_float4(-0.f, -0.f, -0.f, -0.f); });  // -0 + x is x
+            uint32_t n_left = n_segment_groups;
 #pragma unroll 1
-            for (uint32_t group = 0; group < n_groups; group += n_stage_groups) {
+            for (uint32_t group = 0; group < n_groups; group += S::n_stage_groups) {
                 asm volatile("cp.async.wait_group %0;" ::"n"(S::n_slots - 2) : "memory");
                 __syncthreads();  // every thread's copies of this stage are there; and the stage before was multiplied
                 fetch();
                 const uint32_t from = slot * S::n_slot_pieces;
                 slot = slot + 1 < S::n_slots ? slot + 1 : 0;
 #pragma unroll 1
-                for (uint32_t i = 0; is_used && i < min(n_stage_groups, n_groups - group); i++) {
+                for (uint32_t i = 0; is_used && i < min(S::n_stage_groups, n_groups - group); i++) {
                     multiply(sums, own_tiles + from + i * n_tile_pieces,
                              own_tokens + from + i * S::n_block_tokens * n_token_pieces);
-                    if (--n_left == 0) end_segment();
+                    if (--n_left > 0 && group + i + 1 < n_groups) continue;
+                    n_left = n_segment_groups;
+                    each([](float(&sum)[4], float4& total) {
+                        total = make_float4(total.x + sum[0], total.y + sum[1], total.z + sum[2], total.w + sum[3]);
+                        sum[0] = sum[1] = sum[2] = sum[3] = 0;
+                    });
                 }
             }
             if (!is_used) continue;
-            while (n_segments_left > 0) end_segment();  // the last, if it is a short one; others are empty
+            const auto finish_both = [&](uint32_t i, uint32_t j) {
+                const uint32_t tile = at.first_tile + own_tile + i;
+                const uint32_t token = at.first_token + own_token + j * 8 + lane % 4 * 2;
+                const float4 total = totals.of(i, j);
+                finish(tile, lane / 4, token, total.x + empty, total.z + empty);
+                finish(tile, lane / 4, token + 1, total.y + empty, total.w + empty);
+            };
+            if constexpr (S::has_shared_totals) {
+#pragma unroll 1
+                for (uint32_t i = 0; i < S::n_tiles * S::n_octets; i++) finish_both(i / S::n_octets, i % S::n_octets);
+            } else {
 #pragma unroll
-            for (uint32_t i = 0; i < S::n_tiles; i++) {
-#pragma unroll
-                for (uint32_t j = 0; j < S::n_octets; j++) {
-                    const uint32_t tile = at.first_tile + own_tile + i;
-                    const uint32_t token = at.first_token + own_token + j * 8 + lane % 4 * 2;
-                    finish(tile, lane / 4, token, totals[i][j][0], totals[i][j][2]);
-                    finish(tile, lane / 4, token + 1, totals[i][j][1], totals[i][j][3]);
-                }
+                for (uint32_t i = 0; i < S::n_tiles * S::n_octets; i++) finish_both(i / S::n_octets, i % S::n_octets);
             }
         }
     }
@@ -214,21 +239,35 @@ __device__ void
 multiply_chunk(const W* weight, const W* h, uint32_t n_tokens, uint32_t n_in, uint32_t n_tiles, Finish finish)
 {
     extern __shared__ uint4 shared[];
-    using A = Shape<2, 4, 4>;  // 128 rows x 128 tokens
-    using B = Shape<4, 2, 4>;  // 128 x 64
-    using C = Shape<2, 2, 2>;  // 64 x 64
-    using D = Shape<4, 1, 2>;  // 64 x 32
-    using E = Shape<4, 1, 1>;  // 64 x 16
-    const uint32_t costs[] = {
-        A::cost(n_tiles, n_tokens), B::cost(n_tiles, n_tokens), C::cost(n_tiles, n_tokens),
-        D::cost(n_tiles, n_tokens), E::cost(n_tiles, n_tokens)};
-    const uint32_t least = min(min(min(costs[0], costs[1]), min(costs[2], costs[3])), costs[4]);
+    using Rows64Tokens16 = Shape<4, 1, 1, 2>;
+    using Rows64Tokens32 = Shape<4, 1, 2, 2>;
+    using Rows64Tokens64 = Shape<2, 2, 2, 2>;
+    using Rows128Tokens64 = Shape<4, 2, 4, 2>;
+    using Rows128Tokens128 = Shape<2, 4, 4, 2>;
+    using Rows256Tokens128 = Shape<4, 4, 8, 1>;
+    uint32_t least = ~0u;
+    const auto is_best = [&](auto shape) {
+        const uint32_t cost = shape.cost(n_tiles, n_tokens);
+        const bool is_less = cost < least;
+        least = min(least, cost);
+        return is_less;
+    };
     const auto run = [&](auto shape) {
         ChunkProduct<W, decltype(shape)>(weight, h, n_tokens, n_in, n_tiles, shared).run(finish);
     };
-    if (least == costs[0]) run(A());
-    else if (least == costs[1]) run(B());
-    else if (least == costs[2]) run(C());
-    else if (least == costs[3]) run(D());
-    else run(E());
+    uint32_t best = 0;
+    is_best(Rows64Tokens16());
+    if (is_best(Rows64Tokens32())) best = 1;
+    if (is_best(Rows64Tokens64())) best = 2;
+    if (is_best(Rows128Tokens64())) best = 3;
+    if (is_best(Rows128Tokens128())) best = 4;
+    if (is_best(Rows256Tokens128())) best = 5;
+    switch (best) {
+    case 0: return run(Rows64Tokens16());
+    case 1: return run(Rows64Tokens32());
+    case 2: return run(Rows64Tokens64());
+    case 3: return run(Rows128Tokens64());
+    case 4: return run(Rows128Tokens128());
+    case 5: return run(Rows256Tokens128());
+    }
 }

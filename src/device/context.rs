@@ -17,6 +17,8 @@ pub(super) struct Context {
     pub compute_capability: (u32, u32),
     pub driver_version: (u32, u32),
     pub n_multiprocessors: u32,
+    /// Shared memory that a block may have.
+    pub shared_limit: u32,
     /// How long it took to open all this, without the modules.
     pub opened_in: Duration,
     pub modules: Modules,
@@ -65,6 +67,7 @@ impl Context {
         let shared_limit = attribute(Is::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)?;
         Ok(Context {
             n_multiprocessors: attribute(Is::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?,
+            shared_limit,
             modules: Modules::new(shared_limit),
             opened_in: started.elapsed(),
             cuda,

@@ -91,6 +91,11 @@ impl Device {
         self.0.context.n_multiprocessors
     }
 
+    /// Bytes of shared memory that a block may have, at most.
+    pub fn max_shared_bytes(&self) -> u32 {
+        self.0.context.shared_limit
+    }
+
     /// Free and total bytes of device memory.
     pub fn memory_info(&self) -> Result<(usize, usize)> {
         self.bind()?;

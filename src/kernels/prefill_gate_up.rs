@@ -29,7 +29,7 @@ impl<W: Half> PrefillGateUp<'_, W> {
         self.weight.assert_shape(tiles_shape([2 * hidden_dim, dim]));
         self.h.assert_holds([n_tokens, dim]);
         self.act.assert_holds([n_tokens, hidden_dim]);
-        self.launch_on(device, with_stages(grid))
+        self.launch_on(device, with_stages(device, grid))
     }
 
     /// The weight, h, and the result.

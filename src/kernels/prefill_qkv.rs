@@ -41,7 +41,7 @@ impl<W: Half> PrefillQkv<'_, W> {
         self.q.assert_holds([n_tokens, n_heads, head_dim]);
         self.k_chunk.assert_holds([n_tokens, n_kv_heads, head_dim]);
         self.v_chunk.assert_holds([n_tokens, n_kv_heads, head_dim]);
-        self.launch_on(device, with_stages(grid))
+        self.launch_on(device, with_stages(device, grid))
     }
 
     /// The weight, h, the turns, and the result.

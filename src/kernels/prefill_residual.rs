@@ -32,7 +32,7 @@ impl<W: Half> PrefillResidual<'_, W> {
         self.h.assert_holds([n_tokens, n_in]);
         self.x.assert_holds([n_tokens, n_out]);
         self.squares.assert_holds(squares_shape(n_tokens, n_out));
-        self.launch_on(device, with_stages(grid))
+        self.launch_on(device, with_stages(device, grid))
     }
 
     /// The weight, h, x twice, and the squares.

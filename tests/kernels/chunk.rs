@@ -7,7 +7,7 @@ use gale::kernels::{MAX_TOKENS, Norm};
 use std::ops::Range;
 
 /// Less than a block takes, as much, and more, for each of its shapes.
-pub const CHUNKS: [u32; 12] = [1, 2, 7, 8, 9, 16, 31, 64, 65, 100, 128, 150];
+pub const CHUNKS: [u32; 13] = [1, 2, 7, 8, 9, 16, 31, 64, 65, 100, 128, 150, 200];
 
 /// The chunk's tokens as decoding would take them: up to eight at a time.
 pub fn steps(n_tokens: u32) -> impl Iterator<Item = Range<u32>> {
