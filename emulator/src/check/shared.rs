@@ -96,18 +96,18 @@ impl SharedChecks {
         self.touch_each(at, stamp, touch, is_strong)
     }
 
-    /// Lanes that access neighbours, whose units these are: false, and nothing noted, unless all is well.
+    /// Lanes that access neighbours, whose units these are: false, and nothing noted that is not so, unless all is well.
     #[inline]
     fn touch_run(&mut self, run: Row, kind: Kind, units: Range<usize>) -> bool {
-        let engine = Engine::chosen();
-        let is_any_in_flight = self.n_in_flight > 0;
+        let (n_units, is_any_in_flight) = (units.len(), self.n_in_flight > 0);
         let mut state = self.state(units);
         if !is_any_in_flight {
             state.copier = &mut [];
         }
         match kind {
-            Kind::Store => engine.note_write(run, state),
-            _ => engine.note_read(run, state),
+            Kind::Store => Engine::chosen().note_write(run, state),
+            _ if n_units <= rows::FEW => rows::read_few(run, state),
+            _ => Engine::chosen().note_read(run, state),
         }
     }
 

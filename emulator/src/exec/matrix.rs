@@ -24,13 +24,13 @@ const ROW: usize = 16;
 fn rows(context: &mut Context, registers: &Registers, inst: &Inst, is_write: bool) -> Result<[u32; 32], Box<Trouble>> {
     let addresses = shared::addresses(registers, inst);
     let n_rows = 8 * usize::from(inst.n);
-    let (mut bits, mut last) = (0, 0);
-    for (lane, &address) in addresses.iter().enumerate() {
-        let address = if lane < n_rows { address } else { 0 };
-        bits |= address;
-        last = last.max(address);
+    let last = context.shared.len().saturating_sub(ROW) as u32;
+    let mut wrong = 0;
+    for (lane, address) in addresses.iter().enumerate() {
+        let is_row = 0u32.wrapping_sub(u32::from(lane < n_rows));
+        wrong |= is_row & (address % ROW as u32 | u32::from(*address > last));
     }
-    if bits as usize % ROW != 0 || last as usize + ROW > context.shared.len() {
+    if wrong != 0 || context.shared.len() < ROW {
         check_rows(context, &addresses[..n_rows], is_write)?;
     }
     if context.is_observed {
