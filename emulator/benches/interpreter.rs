@@ -1,7 +1,8 @@
 //! The interpreter's speed on one thread, in CPU time, since the machines that run this are shared: lane instructions a
-//! second with and without checks, an `mma`, and what a launch costs through the driver API (in real time).
+//! second of a product with a vector, an `mma` alone and in a product of matrices, both products with and without checks,
+//! and what a launch costs through the driver API (in real time).
 //!
-//! `cargo bench -p cuda-emulator`
+//! `CUDA_EMULATOR_CPU=avx2 cargo bench -p cuda-emulator`: one build of the instructions; the machine's fastest otherwise.
 #![allow(unsafe_code, clippy::undocumented_unsafe_blocks)] // Device memory is filled from outside, and C is called.
 
 use criterion::{
@@ -10,10 +11,12 @@ use criterion::{
 };
 use cuda_emulator::{
     driver::{context::*, device::*, launch::*, module::*, stream::*},
+    exec::engine::Engine,
     lower::{self, Kernel},
     mem::allocations::Allocations,
     perf::Counts,
     sched::{self, Options, Shape},
+    settings::Settings,
 };
 use std::{ptr, sync::Arc, time::Duration};
 
@@ -131,6 +134,23 @@ fn matvec(bench: &mut Criterion<CpuTime>) {
     }
 }
 
+fn product(bench: &mut Criterion<CpuTime>) {
+    let (n_rows, n_cols, depth) = (256usize, 256usize, 1024usize);
+    let numbers = |n: usize| (0..n).map(|i| 0x3f80 | (i * 37 % 128) as u16).collect::<Vec<_>>(); // bf16, 1 to 2
+    let buffers = [numbers(n_rows * depth), numbers(n_cols * depth), vec![0; 2 * n_rows * n_cols]];
+    let grid = [n_cols as u32 / 64, n_rows as u32 / 64, 1];
+    let shape = Shape { grid, block: [128, 1, 1], dynamic_shared_bytes: 0 };
+    let words = [depth as u32, n_cols as u32];
+    let launch = Launch::new(include_str!("product.ptx"), "product", &buffers, &words, shape);
+    let mut group = bench.benchmark_group("mma");
+    group.throughput(Throughput::Elements((n_rows / 16 * n_cols / 8 * depth / 16) as u64));
+    for (name, is_checked) in [("unchecked", false), ("checked", true)] {
+        group.bench_function(BenchmarkId::new("product_bf16_256x256x1024", name), |it| {
+            it.iter(|| launch.run(is_checked));
+        });
+    }
+}
+
 fn mma(bench: &mut Criterion<CpuTime>) {
     let shape = Shape { grid: [1, 1, 1], block: [32, 1, 1], dynamic_shared_bytes: 0 };
     let launch = Launch::new(include_str!("mma.ptx"), "mma", &[vec![0; 2]], &[], shape);
@@ -163,9 +183,10 @@ fn launches(bench: &mut Criterion) {
 }
 
 fn cpu_time() -> Criterion<CpuTime> {
+    Engine::choose(Settings::from_env().expect("the emulator's variables have values that mean something").cpu);
     Criterion::default().with_measurement(CpuTime).sample_size(20).measurement_time(Duration::from_secs(3))
 }
 
-criterion_group!(name = in_cpu_time; config = cpu_time(); targets = matvec, mma);
+criterion_group!(name = in_cpu_time; config = cpu_time(); targets = matvec, mma, product);
 criterion_group!(in_real_time, launches);
 criterion_main!(in_cpu_time, in_real_time);

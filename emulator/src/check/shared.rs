@@ -19,7 +19,7 @@ use crate::exec::{
     observe::{At, Event, Kind, Places, Touch},
     trouble::{Other, Outcome, Trouble},
 };
-use rows::Row;
+use rows::{Row, State};
 use std::ops::Range;
 
 /// What the accesses of one time have in common.
@@ -30,9 +30,6 @@ struct Record {
     is_strong: bool,
     is_atomic: bool,
 }
-
-/// The `shift` of a [`Row`] that one lane accesses alone.
-const SAME_LANE: u32 = 31;
 
 /// Times of an instruction that accesses shared memory, the latest of each warp.
 type Latest = Box<[u32]>;
@@ -88,7 +85,6 @@ impl SharedChecks {
         let stamp = self.stamp(at, is_strong, is_atomic);
         if let Places::Row(base) = touch.places
             && !is_strong
-            && self.n_in_flight == 0
             && self.touch_run(
                 self.row(stamp, touch.bytes.trailing_zeros() - self.unit_shift),
                 touch.kind,
@@ -100,40 +96,60 @@ impl SharedChecks {
         self.touch_each(at, stamp, touch, is_strong)
     }
 
-    /// Lanes that access neighbours, `bytes` each, the first at `base`: false, and nothing noted, unless all is well.
+    /// Lanes that access neighbours, whose units these are: false, and nothing noted that is not so, unless all is well.
     #[inline]
     fn touch_run(&mut self, run: Row, kind: Kind, units: Range<usize>) -> bool {
-        let writer = &mut self.writer[units.clone()];
-        let (first, last) = (&mut self.first_reader[units.clone()], &mut self.last_reader[units]);
-        let engine = Engine::chosen();
+        let (n_units, is_any_in_flight) = (units.len(), self.n_in_flight > 0);
+        let mut state = self.state(units);
+        if !is_any_in_flight {
+            state.copier = &mut [];
+        }
         match kind {
-            Kind::Store => engine.note_write(run, writer, first, last),
-            _ => engine.note_read(run, writer, first, last),
+            Kind::Store => Engine::chosen().note_write(run, state),
+            _ if n_units <= rows::FEW => rows::read_few(run, state),
+            _ => Engine::chosen().note_read(run, state),
+        }
+    }
+
+    #[inline]
+    fn state(&mut self, units: Range<usize>) -> State<'_> {
+        State {
+            writer: &mut self.writer[units.clone()],
+            first_reader: &mut self.first_reader[units.clone()],
+            last_reader: &mut self.last_reader[units.clone()],
+            copier: &mut self.copier[units],
         }
     }
 
     #[inline(never)]
     fn touch_each(&mut self, at: At, stamp: Stamp, touch: &Touch<u32>, is_strong: bool) -> Outcome {
-        let is_quick = !is_strong && self.n_in_flight == 0;
         // Of lanes that read one address, the first and the last stand for all: each write is by another than one.
-        let lanes = if matches!((touch.places, touch.kind), (Places::Same(_), Kind::Load)) { 1 | 1 << 31 } else { !0 };
-        for (lane, address) in touch.each().filter(|it| lanes >> it.0 & 1 == 1) {
-            let now = Stamp(stamp.0 + lane as u32);
-            let units = self.units(address as u32, touch.bytes);
-            if is_quick && self.touch_run(self.row(now, SAME_LANE), touch.kind, units.clone()) {
+        let is_same = matches!((touch.places, touch.kind), (Places::Same(_), Kind::Load));
+        let standing = Touch { lanes: touch.lanes & if is_same { 1 | 1 << 31 } else { !0 }, ..*touch };
+        for (first, start, n_lanes) in standing.rows() {
+            let units = self.units(start as u32, n_lanes * touch.bytes);
+            let run = self.row(Stamp(stamp.0 + first as u32), touch.bytes.trailing_zeros() - self.unit_shift);
+            if !is_strong && self.touch_run(run, touch.kind, units) {
                 continue;
             }
-            for unit in units {
-                let hazard = match touch.kind {
-                    Kind::Store => self.write_hazard(unit, now, is_strong),
-                    Kind::Load | Kind::LoadNonCoherent => self.read_hazard(unit, now, is_strong),
-                    Kind::Atomic => self.read_hazard(unit, now, true).and_then(|()| self.write_hazard(unit, now, true)),
-                };
-                hazard.map_err(|hazard| self.trouble(at, touch, lane, hazard))?;
-                self.note(unit, now, touch.kind);
-                if is_strong {
-                    self.note_strong(at, unit, touch);
-                }
+            for lane in first..first + n_lanes as usize {
+                self.touch_lane(at, Stamp(stamp.0 + lane as u32), touch, lane, is_strong)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn touch_lane(&mut self, at: At, now: Stamp, touch: &Touch<u32>, lane: usize, is_strong: bool) -> Outcome {
+        for unit in self.units(touch.address(lane) as u32, touch.bytes) {
+            let hazard = match touch.kind {
+                Kind::Store => self.write_hazard(unit, now, is_strong),
+                Kind::Load | Kind::LoadNonCoherent => self.read_hazard(unit, now, is_strong),
+                Kind::Atomic => self.read_hazard(unit, now, true).and_then(|()| self.write_hazard(unit, now, true)),
+            };
+            hazard.map_err(|hazard| self.trouble(at, touch, lane, hazard))?;
+            self.note(unit, now, touch.kind);
+            if is_strong {
+                self.note_strong(at, unit, touch);
             }
         }
         Ok(())
@@ -151,12 +167,20 @@ impl SharedChecks {
     /// A race, or another `cp.async` that is under way to the same place.
     pub fn copy_issued(&mut self, at: At, touch: &Touch<u32>) -> Outcome {
         let stamp = self.stamp(at, false, false);
-        for (lane, address) in touch.each() {
-            let now = Stamp(stamp.0 + lane as u32);
-            for unit in self.units(address as u32, touch.bytes) {
-                self.write_hazard(unit, now, false).map_err(|hazard| self.trouble(at, touch, lane, hazard))?;
-                self.copier[unit] = now.0;
-                self.n_in_flight += 1;
+        for (first, start, n_lanes) in touch.rows() {
+            let units = self.units(start as u32, n_lanes * touch.bytes);
+            let run = self.row(Stamp(stamp.0 + first as u32), touch.bytes.trailing_zeros() - self.unit_shift);
+            if rows::begin_copy(run, self.state(units.clone())) {
+                self.n_in_flight += units.len();
+                continue;
+            }
+            for lane in first..first + n_lanes as usize {
+                let now = Stamp(stamp.0 + lane as u32);
+                for unit in self.units(touch.address(lane) as u32, touch.bytes) {
+                    self.write_hazard(unit, now, false).map_err(|hazard| self.trouble(at, touch, lane, hazard))?;
+                    self.copier[unit] = now.0;
+                    self.n_in_flight += 1;
+                }
             }
         }
         Ok(())
@@ -165,14 +189,10 @@ impl SharedChecks {
     /// What `cp.async` wrote is there. It counts as written now, by the instruction that began it, whose pc is in `at`.
     pub fn copy_landed(&mut self, at: At, touch: &Touch<u32>) {
         let stamp = self.stamp(at, false, false);
-        for (lane, address) in touch.each() {
-            for unit in self.units(address as u32, touch.bytes) {
-                if self.copier[unit] > Stamp::last_of(self.base).0 {
-                    self.copier[unit] = 0;
-                    self.n_in_flight -= 1;
-                }
-                self.writer[unit] = stamp.0 + lane as u32;
-            }
+        for (first, start, n_lanes) in touch.rows() {
+            let units = self.units(start as u32, n_lanes * touch.bytes);
+            let run = self.row(Stamp(stamp.0 + first as u32), touch.bytes.trailing_zeros() - self.unit_shift);
+            self.n_in_flight -= rows::land_copy(run, self.state(units));
         }
     }
 

@@ -8,13 +8,13 @@
 
 use super::{
     global,
-    lane::{Lane, Mask, Registers},
+    lane::{Lane, Registers},
     observe::{At, Kind, Places, Touch},
     run::Context,
     trouble::{Outcome, Trouble},
     warp::Warp,
 };
-use crate::{check::fault::FaultKind, lower::program::Inst};
+use crate::{check::fault::FaultKind, lower::program::Inst, mem::region::Region};
 
 /// `inst.imm` of `cp.async.wait_all`.
 pub const WAIT_ALL: i32 = -1;
@@ -22,8 +22,11 @@ pub const WAIT_ALL: i32 = -1;
 /// The copies of a warp that have not landed.
 #[derive(Clone, Debug, Default)]
 pub struct Queue {
-    /// In the order of issue.
-    pending: Vec<Copies>,
+    /// Rooms, that are used again: they are large.
+    rooms: Vec<Copies>,
+    /// Those that are pending, in the order of issue, and those that are free.
+    pending: Vec<usize>,
+    free: Vec<usize>,
     /// Groups that each lane has committed.
     n_committed: [u32; 32],
 }
@@ -42,6 +45,8 @@ struct Copies {
     from: [u64; 32],
     /// Lanes that read any.
     reading: u32,
+    /// All lanes read all of `bytes`.
+    is_whole: bool,
     /// The latest access to global memory before.
     issued: u32,
     /// The instruction, for faults.
@@ -52,85 +57,154 @@ struct Copies {
 }
 
 impl Copies {
+    const NONE: Copies = Copies {
+        lanes: 0,
+        groups: [0; 32],
+        to: [0; 32],
+        sources: [0; 32],
+        from: [0; 32],
+        reading: 0,
+        is_whole: false,
+        issued: 0,
+        pc: 0,
+        n_source: [0; 32],
+        bytes: 0,
+    };
+
     /// The writes of some lanes.
     fn touch(&self, lanes: u32) -> Touch<'_, u32> {
-        Touch { kind: Kind::Store, is_strong: false, lanes, bytes: self.bytes, places: Places::Each(&self.to) }
+        let is_row = lanes == !0 && is_row(&self.to, self.bytes);
+        let places = if is_row { Places::Row(self.to[0]) } else { Places::Each(&self.to) };
+        Touch { kind: Kind::Store, is_strong: false, lanes, bytes: self.bytes, places }
     }
 
-    /// Calls `see` for the reads of some lanes. Copies that read less than they write are rare: each size is an access
-    /// of its own.
+    /// Calls `see` for the reads of some lanes.
     fn each_source(&self, lanes: u32, mut see: impl FnMut(&Touch<u64>) -> Outcome) -> Outcome {
-        let places = Places::Each(&self.sources);
-        for bytes in 1..=self.bytes {
-            let lanes = lanes & self.reading & bool::collect(|lane| self.n_source[lane] == bytes);
-            if lanes != 0 {
-                see(&Touch { kind: Kind::Load, is_strong: false, lanes, bytes, places })?;
-            }
+        let touch = |lanes, bytes, places| Touch { kind: Kind::Load, is_strong: false, lanes, bytes, places };
+        if self.is_whole && lanes == !0 && is_row(&self.sources, u64::from(self.bytes)) {
+            return see(&touch(lanes, self.bytes, Places::Row(self.sources[0])));
+        }
+        // Lanes that read less than they write are rare: each size is an access of its own.
+        let mut rest = lanes & self.reading;
+        while rest != 0 {
+            let bytes = self.n_source[rest.trailing_zeros() as usize];
+            let lanes = rest & bool::collect(|lane| self.n_source[lane] == bytes);
+            see(&touch(lanes, bytes, Places::Each(&self.sources)))?;
+            rest &= !lanes;
         }
         Ok(())
     }
 }
 
+/// Whether all addresses are `bytes` behind each other.
+fn is_row<A: Copy + PartialEq + std::ops::Add<Output = A>>(addresses: &[A; 32], bytes: A) -> bool {
+    addresses.windows(2).all(|pair| pair[0] + bytes == pair[1])
+}
+
 impl Queue {
     /// For a CTA that begins.
     pub fn clear(&mut self) {
-        self.pending.clear();
+        self.free.append(&mut self.pending);
         self.n_committed = [0; 32];
+    }
+
+    /// A room that is not pending.
+    #[inline(always)]
+    fn room(&mut self) -> usize {
+        self.free.pop().unwrap_or_else(|| {
+            self.rooms.push(Copies::NONE);
+            self.rooms.len() - 1
+        })
     }
 }
 
 /// `cp.async`: s = destination (plus `inst.imm`), source, bytes of the source, offset of the source; `inst.bytes` is the
 /// size of the copy. Everything is checked here.
+#[inline(always)]
 pub fn issue(context: &mut Context, warp: &mut Warp, inst: &Inst) -> Outcome {
     let Warp { registers, mask, copies, pc, .. } = warp;
-    let to = destinations(context, registers, mask, inst)?;
-    let mut copy = Copies {
-        lanes: mask.bits,
-        groups: copies.n_committed,
-        to,
-        sources: [0; 32],
-        from: [0; 32],
-        reading: 0,
-        issued: 0,
-        pc: *pc,
-        n_source: registers.words[usize::from(inst.s[2])].0,
-        bytes: u32::from(inst.bytes),
-    };
-    find_sources(context, registers, inst, &mut copy)?;
-    if context.is_observed {
-        copy.each_source(copy.lanes, |touch| context.observe_global(touch))?;
-        context.observe_copy_issued(&copy.touch(copy.lanes))?;
-        copy.issued = context.global_checks.as_mut().map_or(0, |checks| checks.copy_issued(context.at));
+    let room = copies.room();
+    let copy = &mut copies.rooms[room];
+    copy.lanes = mask.bits;
+    copy.groups = copies.n_committed;
+    copy.to = super::shared::addresses(registers, inst);
+    copy.n_source = registers.words[usize::from(inst.s[2])].0;
+    (copy.pc, copy.bytes) = (*pc, u32::from(inst.bytes));
+    find_addresses(registers, inst, copy);
+    if mask.bits != !0 || !find_whole(context, copy) {
+        let found = find_lanes(context, copy);
+        if found.is_err() {
+            copies.free.push(room);
+            return found;
+        }
     }
-    copies.pending.push(copy);
+    if context.is_observed {
+        observe_issue(context, copy)?;
+    }
+    copies.pending.push(room);
     Ok(())
 }
 
-fn destinations(context: &Context, registers: &Registers, mask: &Mask, inst: &Inst) -> Result<[u32; 32], Box<Trouble>> {
-    let addresses = super::shared::addresses(registers, inst);
-    let bytes = usize::from(inst.bytes);
-    for lane in (0..32).filter(|lane| mask.bits >> lane & 1 == 1) {
-        let at = addresses[lane] as usize;
-        let kind = if !at.is_multiple_of(bytes) {
-            FaultKind::Misaligned
-        } else if at + bytes > context.shared.len() {
-            FaultKind::OutOfBounds
-        } else {
-            continue;
-        };
-        return Err(Trouble::access(kind, lane, "shared", true, at as u64, bytes));
+/// Where the lanes read, if they do.
+#[inline(always)]
+fn find_addresses(registers: &Registers, inst: &Inst, copy: &mut Copies) {
+    let base = &registers.doubles[usize::from(inst.s[1])].0;
+    let offset = &registers.doubles[usize::from(inst.s[3])].0;
+    for lane in 0..32 {
+        copy.sources[lane] = base[lane].wrapping_add(offset[lane]);
     }
-    Ok(addresses)
 }
 
-/// Finds where the lanes read; a lane that reads nothing has no source.
-fn find_sources(context: &mut Context, registers: &Registers, inst: &Inst, copy: &mut Copies) -> Outcome {
+#[inline(never)]
+fn observe_issue(context: &mut Context, copy: &mut Copies) -> Outcome {
+    copy.each_source(copy.lanes, |touch| context.observe_global(touch))?;
+    context.observe_copy_issued(&copy.touch(copy.lanes))?;
+    copy.issued = context.global_checks.as_mut().map_or(0, |checks| checks.copy_issued(context.at));
+    Ok(())
+}
+
+/// Finds what all lanes read, when each reads as much as it writes and all is aligned, in shared memory and in the
+/// allocation that the instruction touched last: false if it is not so.
+#[inline(always)]
+fn find_whole(context: &Context, copy: &mut Copies) -> bool {
+    let (size, bytes) = (copy.bytes, u64::from(copy.bytes));
+    let Region { start, end, host, .. } = context.nearby[copy.pc as usize];
+    if start > end || bytes > end - start || size as usize > context.shared.len() {
+        return false;
+    }
+    let (last, last_place) = (end - start - bytes, context.shared.len() as u32 - size);
+    let (mut wrong, mut bits, mut wrong_place) = (0u64, 0u64, 0u32);
+    for lane in 0..32 {
+        let (address, to) = (copy.sources[lane], copy.to[lane]);
+        bits |= address | u64::from(to);
+        wrong |= u64::from(address.wrapping_sub(start) > last);
+        wrong_place |= u32::from(to > last_place) | (copy.n_source[lane] ^ size);
+        copy.from[lane] = address.wrapping_sub(start).wrapping_add(host);
+    }
+    copy.is_whole = wrong == 0 && wrong_place == 0 && bits & (bytes - 1) == 0;
+    copy.reading = !0;
+    copy.is_whole
+}
+
+/// Finds what each lane reads; one that reads nothing has no source.
+#[inline(never)]
+fn find_lanes(context: &mut Context, copy: &mut Copies) -> Outcome {
+    let size = copy.bytes as usize;
     for lane in (0..32).filter(|lane| copy.lanes >> lane & 1 == 1) {
-        let n_source = copy.n_source[lane];
-        let offset = registers.doubles[usize::from(inst.s[3])].0[lane];
-        let address = registers.doubles[usize::from(inst.s[1])].0[lane].wrapping_add(offset);
-        if n_source > u32::from(inst.bytes) {
-            let note = format!("lane {lane} gives a source of {n_source} bytes for a copy of {}", inst.bytes);
+        let at = copy.to[lane] as usize;
+        let trouble = |kind| Err(Trouble::access(kind, lane, "shared", true, at as u64, size));
+        if !at.is_multiple_of(size) {
+            return trouble(FaultKind::Misaligned);
+        }
+        if at + size > context.shared.len() {
+            return trouble(FaultKind::OutOfBounds);
+        }
+    }
+    (copy.reading, copy.is_whole) = (0, false);
+    for lane in (0..32).filter(|lane| copy.lanes >> lane & 1 == 1) {
+        let (n_source, address) = (copy.n_source[lane], copy.sources[lane]);
+        if n_source > copy.bytes {
+            let note = format!("lane {lane} gives a source of {n_source} bytes for a copy of {size}");
             return Err(Trouble::because(FaultKind::OutOfBounds, lane, note));
         }
         // Nothing is read: the address may be anything.
@@ -138,12 +212,11 @@ fn find_sources(context: &mut Context, registers: &Registers, inst: &Inst, copy:
             continue;
         }
         let trouble = |kind| Trouble::access(kind, lane, "global", false, address, n_source as usize);
-        if !address.is_multiple_of(u64::from(inst.bytes)) {
+        if !address.is_multiple_of(u64::from(copy.bytes)) {
             return Err(trouble(FaultKind::Misaligned));
         }
         let host = global::locate(context, copy.pc, address, u64::from(n_source));
         copy.from[lane] = host.ok_or_else(|| trouble(FaultKind::OutOfBounds))?;
-        copy.sources[lane] = address;
         copy.reading |= 1 << lane;
     }
     Ok(())
@@ -157,43 +230,77 @@ pub fn commit(warp: &mut Warp) {
 }
 
 /// `cp.async.wait_group` and `.wait_all`: lands all groups of the lanes but the latest `inst.imm`, or everything.
+#[inline(always)]
 pub fn wait(context: &mut Context, warp: &mut Warp, inst: &Inst) -> Outcome {
-    let Warp { mask, copies, .. } = warp;
-    let mut landing = [0; 32]; // groups before this one
-    for (lane, landing) in landing.iter_mut().enumerate() {
-        *landing = match inst.imm {
-            WAIT_ALL => u32::MAX,
-            n_left => copies.n_committed[lane].saturating_sub(n_left as u32),
-        };
+    let Warp { mask, copies: Queue { rooms, pending, free, n_committed }, .. } = warp;
+    let mut landing = [u32::MAX; 32]; // groups before this one
+    if inst.imm != WAIT_ALL {
+        for lane in 0..32 {
+            landing[lane] = n_committed[lane].saturating_sub(inst.imm as u32);
+        }
     }
-    for copy in &mut copies.pending {
-        let lanes = bool::collect(|lane| copy.groups[lane] < landing[lane]) & copy.lanes & mask.bits;
+    let mut n_left = 0;
+    for i in 0..pending.len() {
+        let room = pending[i];
+        let copy = &mut rooms[room];
+        let mut is_landing = [0; 32];
+        for lane in 0..32 {
+            is_landing[lane] = u32::from(copy.groups[lane] < landing[lane]);
+        }
+        let lanes = bool::collect(|lane| is_landing[lane] != 0) & copy.lanes & mask.bits;
         copy.lanes &= !lanes;
-        if lanes == 0 {
-            continue;
+        if lanes != 0 {
+            land(&mut context.shared, copy, lanes);
+            if context.is_observed {
+                observe_landing(context, copy, lanes)?;
+            }
         }
-        land(&mut context.shared, copy, lanes);
-        if let Some(checks) = &context.global_checks {
-            let at = At { pc: copy.pc, ..context.at };
-            copy.each_source(lanes, |touch| checks.copy_landed(at, copy.issued, touch))?;
-        }
-        if context.is_observed {
-            context.observe_copy_landed(copy.pc, &copy.touch(lanes));
+        if copy.lanes == 0 {
+            free.push(room);
+        } else {
+            pending[n_left] = room;
+            n_left += 1;
         }
     }
-    copies.pending.retain(|it| it.lanes != 0);
+    pending.truncate(n_left);
+    Ok(())
+}
+
+#[inline(never)]
+fn observe_landing(context: &mut Context, copy: &Copies, lanes: u32) -> Outcome {
+    if let Some(checks) = &context.global_checks {
+        let at = At { pc: copy.pc, ..context.at };
+        copy.each_source(lanes, |touch| checks.copy_landed(at, copy.issued, touch))?;
+    }
+    context.observe_copy_landed(copy.pc, &copy.touch(lanes));
     Ok(())
 }
 
 /// Copies the bytes of `lanes`.
+#[inline(always)]
 fn land(shared: &mut [u8], copy: &Copies, lanes: u32) {
+    if copy.is_whole && lanes == !0 && copy.bytes == 16 {
+        for lane in 0..32 {
+            // SAFETY: `find_whole` found the 16 bytes inside one live allocation, and allocations outlive launches.
+            let bytes = unsafe { (copy.from[lane] as *const [u8; 16]).read() };
+            shared[copy.to[lane] as usize..][..16].copy_from_slice(&bytes);
+        }
+        return;
+    }
+    land_lanes(shared, copy, lanes);
+}
+
+#[inline(never)]
+fn land_lanes(shared: &mut [u8], copy: &Copies, lanes: u32) {
     for lane in (0..32).filter(|lane| lanes >> lane & 1 == 1) {
         let to = &mut shared[copy.to[lane] as usize..][..copy.bytes as usize];
-        let n_source = copy.n_source[lane] as usize;
         let mut bytes = [0; 16];
-        // SAFETY: `find_sources` found `n_source` bytes, at most 16, inside one live allocation, and allocations outlive
-        // launches.
-        unsafe { std::ptr::copy_nonoverlapping(copy.from[lane] as *const u8, bytes.as_mut_ptr(), n_source) };
+        if copy.reading >> lane & 1 == 1 {
+            let n_source = copy.n_source[lane] as usize;
+            // SAFETY: `find_lanes` found `n_source` bytes, at most 16, inside one live allocation, and allocations
+            // outlive launches.
+            unsafe { std::ptr::copy_nonoverlapping(copy.from[lane] as *const u8, bytes.as_mut_ptr(), n_source) };
+        }
         to.copy_from_slice(&bytes[..copy.bytes as usize]);
     }
 }

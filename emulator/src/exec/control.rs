@@ -140,6 +140,12 @@ pub fn meet(warp: &mut Warp) {
         warp.holds_turn = warp.n_backward < TURN_BRANCHES;
         return;
     }
+    // Mostly nobody waits here, and nobody else runs first.
+    let place = (usize::MAX - warp.stack.len(), warp.pc);
+    let runs_later = |it: &Split| it.is_parked || (usize::MAX - it.stack.len(), it.pc) > place;
+    if warp.splits.iter().all(|it| it.pc != warp.pc && runs_later(it)) {
+        return;
+    }
     warp.put_back(false);
     warp.take_next();
 }

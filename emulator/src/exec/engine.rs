@@ -7,14 +7,14 @@
 #![allow(unsafe_code)]
 
 use super::{
-    approx, bits,
+    approx, async_copy, bits,
     cpu::Cpu,
     deal,
     exact::{self, Format},
     fp, global,
     half::{self, Bf16, F16},
     lane::{Lane, Mask, Registers},
-    mma,
+    matrix, mma,
     run::Context,
     shared,
     trouble::Outcome,
@@ -22,7 +22,7 @@ use super::{
     warp_ops,
 };
 use crate::{
-    check::shared::rows::{self, Row},
+    check::shared::rows::{self, Row, State},
     isa::{self, FORMS, modifiers::Modifiers},
     lower::program::Inst,
 };
@@ -46,17 +46,11 @@ pub type Memory = unsafe fn(&mut Context, &mut Warp, &Inst) -> Outcome;
 /// As for that and for [`Arithmetic`].
 type Deal = unsafe fn(&mut Registers, &[u16; 4], &deal::Places);
 
-/// [`rows::read`].
+/// [`rows::read`] and [`rows::write`].
 ///
 /// # Safety
 /// As for [`Arithmetic`].
-type NoteRead = unsafe fn(Row, &[u32], &mut [u32], &mut [u32]) -> bool;
-
-/// [`rows::write`].
-///
-/// # Safety
-/// As for [`Arithmetic`].
-type NoteWrite = unsafe fn(Row, &mut [u32], &[u32], &[u32]) -> bool;
+type Note = unsafe fn(Row, State) -> bool;
 
 /// The instructions whose speed matters, compiled for one vector unit.
 #[derive(Clone, Copy)]
@@ -69,10 +63,13 @@ pub struct Engine {
     pub store_shared: Memory,
     pub shuffle: Memory,
     pub multiply: Memory,
+    pub load_matrix: Memory,
+    pub issue_copies: Memory,
+    pub land_copies: Memory,
     deal: Deal,
     /// What shared memory's checks do most.
-    note_read: NoteRead,
-    note_write: NoteWrite,
+    note_read: Note,
+    note_write: Note,
 }
 
 impl Engine {
@@ -88,16 +85,16 @@ impl Engine {
 
     /// [`rows::read`].
     #[inline]
-    pub fn note_read(&self, row: Row, writer: &[u32], first: &mut [u32], last: &mut [u32]) -> bool {
+    pub fn note_read(&self, row: Row, state: State) -> bool {
         // SAFETY: `Engine::chosen` is an engine whose features this CPU has.
-        unsafe { (self.note_read)(row, writer, first, last) }
+        unsafe { (self.note_read)(row, state) }
     }
 
     /// [`rows::write`].
     #[inline]
-    pub fn note_write(&self, row: Row, writer: &mut [u32], first: &[u32], last: &[u32]) -> bool {
+    pub fn note_write(&self, row: Row, state: State) -> bool {
         // SAFETY: `Engine::chosen` is an engine whose features this CPU has.
-        unsafe { (self.note_write)(row, writer, first, last) }
+        unsafe { (self.note_write)(row, state) }
     }
 
     /// Chooses what [`chosen`](Self::chosen) returns from now on, unless it was asked for before.
@@ -218,13 +215,29 @@ macro_rules! engine {
             }
 
             with_features! { $features
-                fn note_read(row: Row, writer: &[u32], first: &mut [u32], last: &mut [u32]) -> bool {
-                    rows::read(row, writer, first, last)
+                fn load_matrix(context: &mut Context, warp: &mut Warp, inst: &Inst) -> Outcome {
+                    matrix::load(context, &mut warp.registers, inst)
                 }
             }
             with_features! { $features
-                fn note_write(row: Row, writer: &mut [u32], first: &[u32], last: &[u32]) -> bool {
-                    rows::write(row, writer, first, last)
+                fn issue_copies(context: &mut Context, warp: &mut Warp, inst: &Inst) -> Outcome {
+                    async_copy::issue(context, warp, inst)
+                }
+            }
+            with_features! { $features
+                fn land_copies(context: &mut Context, warp: &mut Warp, inst: &Inst) -> Outcome {
+                    async_copy::wait(context, warp, inst)
+                }
+            }
+
+            with_features! { $features
+                fn note_read(row: Row, state: State) -> bool {
+                    rows::read(row, state)
+                }
+            }
+            with_features! { $features
+                fn note_write(row: Row, state: State) -> bool {
+                    rows::write(row, state)
                 }
             }
 
@@ -246,6 +259,9 @@ macro_rules! engine {
                 store_shared,
                 shuffle,
                 multiply,
+                load_matrix,
+                issue_copies,
+                land_copies,
                 deal: deal::$deal,
                 note_read,
                 note_write,

@@ -20,10 +20,28 @@ use crate::{
 const ROW: usize = 16;
 
 /// The addresses of all rows, checked: lane l has row l % 8 of matrix l / 8. The lanes past the last row don't count.
+#[inline(always)]
 fn rows(context: &mut Context, registers: &Registers, inst: &Inst, is_write: bool) -> Result<[u32; 32], Box<Trouble>> {
     let addresses = shared::addresses(registers, inst);
     let n_rows = 8 * usize::from(inst.n);
-    for (lane, &address) in addresses[..n_rows].iter().enumerate() {
+    let last = context.shared.len().saturating_sub(ROW) as u32;
+    let mut wrong = 0;
+    for (lane, address) in addresses.iter().enumerate() {
+        let is_row = 0u32.wrapping_sub(u32::from(lane < n_rows));
+        wrong |= is_row & (address % ROW as u32 | u32::from(*address > last));
+    }
+    if wrong != 0 || context.shared.len() < ROW {
+        check_rows(context, &addresses[..n_rows], is_write)?;
+    }
+    if context.is_observed {
+        observe(context, &addresses, n_rows, is_write)?;
+    }
+    Ok(addresses)
+}
+
+#[inline(never)]
+fn check_rows(context: &Context, addresses: &[u32], is_write: bool) -> Outcome {
+    for (lane, &address) in addresses.iter().enumerate() {
         let at = address as usize;
         let kind = if !at.is_multiple_of(ROW) {
             FaultKind::Misaligned
@@ -34,27 +52,33 @@ fn rows(context: &mut Context, registers: &Registers, inst: &Inst, is_write: boo
         };
         return Err(Trouble::access(kind, lane, "shared", is_write, u64::from(address), ROW));
     }
-    if context.is_observed {
-        let kind = if is_write { Kind::Store } else { Kind::Load };
-        let (lanes, places) = (!0 >> (32 - n_rows), Places::Each(&addresses));
-        context.observe_shared(&Touch { kind, is_strong: false, lanes, bytes: ROW as u32, places })?;
-    }
-    Ok(addresses)
+    Ok(())
+}
+
+#[inline(never)]
+fn observe(context: &mut Context, addresses: &[u32; 32], n_rows: usize, is_write: bool) -> Outcome {
+    let kind = if is_write { Kind::Store } else { Kind::Load };
+    let (lanes, places) = (!0 >> (32 - n_rows), Places::Each(addresses));
+    context.observe_shared(&Touch { kind, is_strong: false, lanes, bytes: ROW as u32, places })
 }
 
 /// `ldmatrix` by all lanes. d = a register for each of `inst.n` matrices, s = address.
+#[inline(always)]
 pub fn load(context: &mut Context, registers: &mut Registers, inst: &Inst) -> Outcome {
-    let rows = rows(context, registers, inst, false)?;
-    for (rows, &slot) in rows.chunks_exact(8).zip(&inst.d[..usize::from(inst.n)]) {
+    let addresses = rows(context, registers, inst, false)?;
+    let shared = &context.shared[..];
+    for matrix in 0..usize::from(inst.n) {
         let mut plane = [0; 32];
-        for (words, &row) in plane.chunks_exact_mut(4).zip(rows) {
-            let bytes = &context.shared[row as usize..][..ROW];
-            for (word, bytes) in words.iter_mut().zip(bytes.chunks_exact(4)) {
-                *word = u32::from_le_bytes(bytes.try_into().expect("chunks of 4"));
+        for row in 0..8 {
+            let bytes = &shared[addresses[8 * matrix + row] as usize..][..ROW];
+            for word in 0..4 {
+                plane[4 * row + word] = u32::from_le_bytes([0, 1, 2, 3].map(|byte| bytes[4 * word + byte]));
             }
         }
-        let plane = if inst.flags & flag::TRANSPOSE != 0 { transposed(&plane) } else { plane };
-        registers.words[usize::from(slot)] = Words(plane);
+        if inst.flags & flag::TRANSPOSE != 0 {
+            plane = transposed(&plane);
+        }
+        registers.words[usize::from(inst.d[matrix])] = Words(plane);
     }
     Ok(())
 }

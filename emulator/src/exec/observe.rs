@@ -72,6 +72,27 @@ impl<A: Copy + Into<u64>> Touch<'_, A> {
         }
     }
 
+    /// The rows that lanes make which are neighbours and access neighbours: the first lane, its address, how many.
+    pub fn rows(&self) -> impl Iterator<Item = (usize, u64, u32)> {
+        let mut rest = self.lanes;
+        std::iter::from_fn(move || {
+            let first = rest.trailing_zeros() as usize;
+            if first == 32 {
+                return None;
+            }
+            let (start, mut n) = (self.address(first), 1);
+            let is_next = |n: u32| {
+                let lane = first + n as usize;
+                lane < 32 && rest >> lane & 1 == 1 && self.address(lane) == start + u64::from(n * self.bytes)
+            };
+            while is_next(n) {
+                n += 1;
+            }
+            rest &= (!0u64 << (first + n as usize)) as u32;
+            Some((first, start, n))
+        })
+    }
+
     /// The lanes that take part, with their addresses.
     pub fn each(&self) -> impl Iterator<Item = (usize, u64)> {
         (0..32).filter(|lane| self.lanes >> lane & 1 == 1).map(|lane| (lane, self.address(lane)))

@@ -251,10 +251,10 @@ fn flow(context: &mut Context, engine: &Engine, warp: &mut Warp, inst: &Inst, al
             rendezvous::synced(context.program, warp, inst, 3, all, |warp| call(engine.shuffle, context, warp))
         }
         Op::Mma => rendezvous::aligned(warp, all, |warp| call(engine.multiply, context, warp)),
-        Op::LdMatrix => rendezvous::aligned(warp, all, |warp| matrix::load(context, &mut warp.registers, inst)),
+        Op::LdMatrix => rendezvous::aligned(warp, all, |warp| call(engine.load_matrix, context, warp)),
         Op::StMatrix => rendezvous::aligned(warp, all, |warp| matrix::store(context, &warp.registers, inst)),
-        Op::CpAsync => async_copy::issue(context, warp, inst).into(),
-        Op::CpAsyncWait => async_copy::wait(context, warp, inst).into(),
+        Op::CpAsync => call(engine.issue_copies, context, warp).into(),
+        Op::CpAsyncWait => call(engine.land_copies, context, warp).into(),
         Op::Bra => {
             control::branch_or_fall(warp, all, inst.imm as u32);
             Flow::Jumped

@@ -100,12 +100,14 @@ fn contiguous(mask: &Mask, addresses: &[u32; 32], size: usize, n_shared: usize) 
 /// The places of 32 elements of `size` bytes when all lanes run and each place is aligned and inside.
 #[inline(always)]
 fn all_inside(mask: &Mask, addresses: &[u32; 32], size: usize, n_shared: usize) -> bool {
-    let (mut bits, mut last) = (0, 0);
+    let Some(last) = n_shared.checked_sub(size) else { return false };
+    // Flags and no maximum: the compiler makes vectors of this loop, but not of that one.
+    let (mut bits, mut is_outside) = (0, 0);
     for &address in addresses {
         bits |= address;
-        last = last.max(address);
+        is_outside |= u32::from(address > last as u32);
     }
-    mask.bits == !0 && bits as usize & (size - 1) == 0 && last as usize + size <= n_shared
+    mask.bits == !0 && bits as usize & (size - 1) == 0 && is_outside == 0
 }
 
 /// The place of one element, checked.

@@ -2,7 +2,9 @@
 
 use super::{
     memory,
-    micro::Reg,
+    micro::{Content, Draft, Reg},
+    program::flag,
+    slots,
     translate::{Refusal, Translator},
 };
 use crate::{
@@ -10,6 +12,7 @@ use crate::{
     isa::{Class, LaneType, Op},
     ptx::ast::Operand,
 };
+use std::collections::HashMap;
 
 pub fn translate(translator: &mut Translator, opcode: &str, operands: &[Operand]) -> Result<(), Refusal> {
     let parts: Vec<&str> = opcode.split('.').skip(2).collect();
@@ -77,4 +80,31 @@ fn ignored(translator: &mut Translator, predicate: &Operand, whole: Reg) -> Resu
     let size = translator.temporary(Class::Word);
     translator.emit(Op::SelB32, [size], src);
     Ok(size)
+}
+
+/// Flags the copies that are known to read as much as they write, or nothing: their size is a constant, or chosen
+/// between two, as compilers do at the edge of a matrix.
+pub fn flag_whole(draft: &mut Draft) {
+    let is_copy = |op: &Op| *op == Op::CpAsync;
+    if !draft.ops.iter().any(|it| is_copy(&it.op)) {
+        return;
+    }
+    let mut writes: HashMap<Reg, Vec<usize>> = HashMap::new();
+    for (at, op) in draft.ops.iter().enumerate() {
+        slots::writes(op).iter().for_each(|&reg| writes.entry(reg).or_default().push(at));
+    }
+    let is_one_of =
+        |reg: Reg, bytes: u8| matches!(draft.content(reg), Content::Constant(it) if it == 0 || it == bytes.into());
+    let is_choice = |at: usize, bytes: u8| {
+        let op = &draft.ops[at];
+        op.op == Op::SelB32 && is_one_of(op.src[0], bytes) && is_one_of(op.src[1], bytes)
+    };
+    let is_whole = |op: &super::micro::Micro| {
+        let size = op.src[2];
+        let writes = writes.get(&size).map_or(&[][..], |it| it);
+        is_one_of(size, op.bytes) || !writes.is_empty() && writes.iter().all(|&at| is_choice(at, op.bytes))
+    };
+    let flags: Vec<u8> =
+        draft.ops.iter().map(|it| if is_copy(&it.op) && is_whole(it) { flag::WHOLE } else { 0 }).collect();
+    draft.ops.iter_mut().zip(flags).for_each(|(op, flags)| op.flags |= flags);
 }

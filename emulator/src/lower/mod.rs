@@ -185,6 +185,7 @@ fn kernel(
             written::check(&mut draft);
         }
         copies::propagate(&mut draft);
+        async_copy::flag_whole(&mut draft);
         coalesce::coalesce(&mut draft);
         draft.forget_unused();
         fuse::fuse(&mut draft);

@@ -62,6 +62,8 @@ pub mod flag {
     pub const SATURATE: u8 = 64;
     /// `mma` whose sums are f16.
     pub const HALVES: u8 = 128;
+    /// `cp.async` that is known to read as much as it writes, or nothing.
+    pub const WHOLE: u8 = 2;
     /// `ldmatrix` and `stmatrix` of columns.
     pub const TRANSPOSE: u8 = 128;
 }
@@ -282,15 +284,10 @@ impl Program {
         use Op::{AtomGeneric, AtomGlobal, LdGeneric, LdGlobal, StGeneric, StGlobal};
         let is_global =
             |inst: &&Inst| matches!(inst.op, LdGlobal | StGlobal | LdGeneric | StGeneric | AtomGlobal | AtomGeneric);
-        if self.code.iter().any(|it| it.op == Op::CpAsync && !self.reads_whole(it)) {
+        if self.code.iter().any(|it| it.op == Op::CpAsync && it.flags & flag::WHOLE == 0) {
             return 1;
         }
         self.code.iter().filter(is_global).map(|it| u32::from(it.bytes)).min().unwrap_or(4).min(4)
-    }
-
-    /// Whether a `cp.async` is known to read as many bytes as it writes.
-    fn reads_whole(&self, copy: &Inst) -> bool {
-        self.word_constants.contains(&(copy.s[2], copy.bytes.into()))
     }
 
     /// The size of the smallest access to shared memory: the unit in which its state is tracked. Every access is aligned

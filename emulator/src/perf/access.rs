@@ -106,32 +106,47 @@ pub fn wavefronts(touch: &Touch<u32>) -> (u64, u64) {
     };
     let (mut n, mut ideal) = (0, 0);
     let n_phase_lanes = 32 / n_phases;
-    for phase in 0..n_phases {
-        let first = phase * n_phase_lanes;
-        let mut words = [0; N_BANKS];
-        let mut n_taken = 0;
-        for lane in (first..first + n_phase_lanes).filter(|lane| touch.lanes >> lane & 1 == 1) {
-            for word in 0..n_words {
-                words[n_taken] = addresses[lane] / WORD_BYTES + word;
-                n_taken += 1;
-            }
-        }
-        if n_taken > 0 {
-            n += busiest_bank(&mut words[..n_taken], is_atomic);
+    for (phase, addresses) in addresses.chunks_exact(n_phase_lanes).enumerate() {
+        let lanes = touch.lanes >> (phase * n_phase_lanes) & !0 >> (32 - n_phase_lanes);
+        if lanes != 0 {
+            let is_free = !is_atomic && is_free(addresses, lanes, touch.bytes.max(WORD_BYTES));
+            n += if is_free { 1 } else { busiest_bank(addresses, lanes, n_words, is_atomic) };
             ideal += 1;
         }
     }
     (n, ideal)
 }
 
-/// How many of some words are in the bank that holds most of them; equal words count once unless `counts_equal`.
-fn busiest_bank(words: &mut [u32], counts_equal: bool) -> u64 {
-    let mut in_bank: [Option<u32>; N_BANKS] = [None; N_BANKS];
-    let is_free =
-        !counts_equal && words.iter().all(|&word| *in_bank[word as usize % N_BANKS].get_or_insert(word) == word);
-    if is_free {
-        return 1;
+/// Whether no two of some lanes want different words of a bank. Accesses are aligned to their size, so each has a group
+/// of banks of that size, and two meet in all of a group or in none.
+fn is_free(addresses: &[u32], lanes: u32, bytes: u32) -> bool {
+    let (shift, n_groups) = (bytes.trailing_zeros(), N_BANKS * WORD_BYTES as usize / bytes as usize);
+    let mut wanted = [u32::MAX; N_BANKS];
+    for (lane, address) in addresses.iter().enumerate() {
+        let at = address >> shift;
+        let first = &mut wanted[at as usize % n_groups];
+        if lanes >> lane & 1 == 0 || *first == at {
+            continue;
+        }
+        if *first != u32::MAX {
+            return false;
+        }
+        *first = at;
     }
+    true
+}
+
+/// How many of the words that some lanes want are in the bank that has most of them; equal words count once unless
+/// `counts_equal`.
+fn busiest_bank(addresses: &[u32], lanes: u32, n_words: u32, counts_equal: bool) -> u64 {
+    let (mut room, mut n_taken) = ([0; N_BANKS], 0);
+    for (lane, address) in addresses.iter().enumerate() {
+        for word in (0..n_words).filter(|_| lanes >> lane & 1 == 1) {
+            room[n_taken] = address / WORD_BYTES + word;
+            n_taken += 1;
+        }
+    }
+    let words = &mut room[..n_taken];
     words.sort_unstable();
     let mut n_in_bank = [0; N_BANKS];
     for (i, &word) in words.iter().enumerate() {

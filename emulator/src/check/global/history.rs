@@ -209,6 +209,11 @@ impl History {
 
     /// `Err` is a write of the bytes of `run` behind access `number`.
     pub fn written_since(&self, run: &Run, number: u32) -> Result<(), Meeting> {
+        let Range { start, end } = run.range;
+        let blocks = (start / BLOCK_BYTES) as usize..end.div_ceil(BLOCK_BYTES) as usize;
+        if self.records.blocks.slice(blocks).iter().all(|it| it.written >> LANE_BITS <= number) {
+            return Ok(());
+        }
         self.check(self.records.writers.slice(self.units(&run.range)), &run.range, &|_, its_number| {
             its_number <= number
         })
@@ -318,10 +323,14 @@ impl History {
         let readers = self.records.readers.slice_mut(units.clone());
         if !is_first {
             let others = self.records.others.slice_mut(units.clone());
+            // Mostly all units have the same two.
+            let (mut pair, mut is_kept) = ((0, 0), false);
             for (reader, other) in readers.iter().zip(others) {
-                if self.accesses.is_worth_keeping(*reader, *other, number) {
-                    *other = *reader;
+                let its_pair = (*reader >> LANE_BITS, *other >> LANE_BITS);
+                if its_pair != pair {
+                    (pair, is_kept) = (its_pair, self.accesses.is_worth_keeping(*reader, *other, number));
                 }
+                *other = if is_kept { *reader } else { *other };
             }
         }
         for (unit, reader) in units.zip(readers) {

@@ -317,18 +317,30 @@ fn a_source_is_not_written_before_the_wait() {
 
 #[test]
 fn copies_of_unknown_size_are_tracked_by_the_byte() {
-    let copy = Inst {
-        op: Op::CpAsync,
-        guard: crate::lower::program::NO_GUARD,
-        d: [0; 4],
-        s: [0, 0, 5, 0],
-        imm: 0,
-        bytes: 16,
-        n: 1,
-        kind: 0,
-        flags: 0,
+    // The size of a copy is %r1.
+    let unit_bytes = |size: &str| {
+        let ptx = format!(
+            ".version 8.0\n.target sm_80\n.address_size 64\n
+            .visible .entry k(.param .u64 from, .param .u32 n) {{
+                .reg .b32 %r<4>; .reg .b64 %from; .reg .pred %p;
+                .shared .align 16 .b8 tile[16];
+                ld.param.u64 %from, [from];
+                ld.param.u32 %r0, [n];
+                setp.eq.u32 %p, %r0, 0;
+                {size}
+                mov.u32 %r2, tile;
+                cp.async.cg.shared.global [%r2], [%from], 16, %r1;
+                ret;
+            }}"
+        );
+        crate::lower::load(&ptx, false, &mut |_| None).unwrap().kernels["k"].program.global_unit_bytes()
     };
-    let unit_bytes =
-        |word_constants| Program { code: vec![copy], word_constants, ..Program::default() }.global_unit_bytes();
-    assert_eq!([unit_bytes(vec![(5, 16)]), unit_bytes(vec![(5, 3)]), unit_bytes(vec![])], [4, 1, 1]);
+    assert_eq!(unit_bytes("mov.u32 %r1, 16;"), 4);
+    assert_eq!(unit_bytes("mov.u32 %r1, 3;"), 1);
+    assert_eq!(unit_bytes("mov.u32 %r1, %r0;"), 1);
+    assert_eq!(unit_bytes("selp.b32 %r1, 16, 0, %p;"), 4, "all or nothing");
+    assert_eq!(unit_bytes("mov.u32 %r3, 0; selp.b32 %r1, %r3, 16, %p;"), 4);
+    assert_eq!(unit_bytes("selp.b32 %r1, 16, 3, %p;"), 1);
+    assert_eq!(unit_bytes("selp.b32 %r1, 16, %r0, %p;"), 1);
+    assert_eq!(unit_bytes("selp.b32 %r1, 16, 0, %p; @%p mov.u32 %r1, 5;"), 1);
 }

@@ -64,11 +64,38 @@ pub struct Row {
     pub floor: Stamp,
 }
 
+/// The state of a run of units, stamps each.
+pub struct State<'s> {
+    pub writer: &'s mut [u32],
+    pub first_reader: &'s mut [u32],
+    pub last_reader: &'s mut [u32],
+    /// Empty when nothing is in flight.
+    pub copier: &'s mut [u32],
+}
+
+impl State<'_> {
+    /// No `cp.async` of this CTA is writing any.
+    #[inline(always)]
+    fn is_landed(&self, row: Row) -> bool {
+        all_until(self.copier, Stamp(row.begin.0 - 1))
+    }
+
+    /// Whoever touched them is ordered before the row.
+    #[inline(always)]
+    fn is_free(&self, row: Row) -> bool {
+        all_until(self.writer, row.floor)
+            && all_until(self.first_reader, row.floor)
+            && all_until(self.last_reader, row.floor)
+            && self.is_landed(row)
+    }
+}
+
 /// Notes a read of initialised units that no unordered write touched; false, and nothing noted, if there are others.
 /// The engine calls it, which is built for the host's vector unit.
 #[inline(always)]
-pub fn read(row: Row, writer: &[u32], first: &mut [u32], last: &mut [u32]) -> bool {
-    let is_clean = row.begin <= row.floor && all_in(writer, row.begin, row.floor);
+pub fn read(row: Row, state: State) -> bool {
+    let is_clean = row.begin <= row.floor && all_in(state.writer, row.begin, row.floor) && state.is_landed(row);
+    let State { first_reader: first, last_reader: last, .. } = state;
     if !is_clean {
         return false;
     }
@@ -79,6 +106,24 @@ pub fn read(row: Row, writer: &[u32], first: &mut [u32], last: &mut [u32]) -> bo
         note_all(last, row.stamp, row.shift);
     } else {
         note_readers(first, last, row.stamp, row.shift, row.floor);
+    }
+    true
+}
+
+/// Units that [`read_few`] is for.
+pub const FEW: usize = 4;
+
+/// [`read`] of a few units, where calls and vectors don't pay: each is noted as long as all are clean.
+#[inline]
+pub fn read_few(row: Row, state: State) -> bool {
+    for (unit, first) in state.first_reader.iter_mut().enumerate() {
+        let now = Stamp(row.stamp.0 + (unit as u32 >> row.shift));
+        let is_landed = state.copier.get(unit).is_none_or(|it| *it < row.begin.0);
+        if !(row.begin.0..=row.floor.0).contains(&state.writer[unit]) || !is_landed {
+            return false;
+        }
+        let is_other = *first > row.floor.0 && Stamp(*first ^ now.0).thread() != 0;
+        *(if is_other { &mut state.last_reader[unit] } else { first }) = now.0;
     }
     true
 }
@@ -97,10 +142,30 @@ fn all_read_by_others(first: &[u32], row: Row) -> bool {
 /// Notes a write of units that no unordered access touched; false, and nothing noted, if there are others.
 /// The engine calls it too.
 #[inline(always)]
-pub fn write(row: Row, writer: &mut [u32], first: &[u32], last: &[u32]) -> bool {
-    let is_clean = all_until(writer, row.floor) && all_until(first, row.floor) && all_until(last, row.floor);
+pub fn write(row: Row, state: State) -> bool {
+    let is_clean = state.is_free(row);
     if is_clean {
-        note_all(writer, row.stamp, row.shift);
+        note_all(state.writer, row.stamp, row.shift);
     }
     is_clean
+}
+
+/// Notes that a `cp.async` began to write such units; false, and nothing noted, if there are others.
+pub fn begin_copy(row: Row, state: State) -> bool {
+    let is_clean = state.is_free(row);
+    if is_clean {
+        note_all(state.copier, row.stamp, row.shift);
+    }
+    is_clean
+}
+
+/// Notes that it landed, and counts the units that were in flight.
+pub fn land_copy(row: Row, state: State) -> usize {
+    let mut n = 0;
+    for copier in state.copier {
+        n += u32::from(*copier >= row.begin.0);
+        *copier = 0;
+    }
+    note_all(state.writer, row.stamp, row.shift);
+    n as usize
 }
