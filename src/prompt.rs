@@ -91,6 +91,8 @@ pub enum Origin {
     SafePrompt,
     /// The message of this index.
     Message(usize),
+    /// The template changes messages, so that it is not known which tokens are theirs.
+    Unknown,
 }
 
 /// The token ids of a prompt.

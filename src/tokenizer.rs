@@ -95,6 +95,16 @@ impl Tokenizer {
         self.token(id).is_some_and(|token| self.inner.get_added_vocabulary().is_special_token(&token))
     }
 
+    /// How many tokens there are, special ones included.
+    pub fn n_tokens(&self) -> usize {
+        self.inner.get_vocab_size(true)
+    }
+
+    /// How many of them are control tokens.
+    pub fn n_special(&self) -> usize {
+        self.inner.get_added_tokens_decoder().values().filter(|token| token.special).count()
+    }
+
     fn check_ids(&self, path: &Path, vocab_size: u32) -> Result<()> {
         let vocabulary = self.inner.get_vocab(true).into_iter();
         let post_processed = self.encode("", true)?.into_iter().map(|id| ("of the post-processor".to_owned(), id));

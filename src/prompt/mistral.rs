@@ -27,8 +27,11 @@ const V1_BEGIN_INST: [u32; 3] = [733, 16289, 28793];
 const V1_END_INST: [u32; 4] = [733, 28748, 16289, 28793];
 
 impl Version {
-    /// Of the model that has this vocabulary.
-    pub(super) fn detect(tokenizer: &Tokenizer) -> Result<Option<Self>> {
+    /// Of the model that has this vocabulary; `None` if it is none of these.
+    ///
+    /// # Errors
+    /// The tokenizer's.
+    pub fn detect(tokenizer: &Tokenizer) -> Result<Option<Self>> {
         let is_special = |token| tokenizer.id(token).is_some_and(|id| tokenizer.is_special(id));
         if !is_special("<s>") || !is_special("</s>") {
             return Ok(None);

@@ -140,7 +140,7 @@ impl ChatTemplate {
             );
         }
         let tokens = tokenizer.encode_tokens(&text.text)?;
-        Ok(tokens.into_iter().map(|Token { id, .. }| Piece { id, origin: Origin::Template }).collect())
+        Ok(tokens.into_iter().map(|Token { id, .. }| Piece { id, origin: Origin::Unknown }).collect())
     }
 
     /// The rendered text and, if the template leaves messages as they are, where they stand.
@@ -153,7 +153,9 @@ impl ChatTemplate {
         let plain = render(&|_, turn| turn.text.text.clone())?;
         let marked =
             marks::can_mark(turns).then(|| render(&|i, turn| marks::marked(i, &turn.text.text)).ok()).flatten();
-        let placed = marked.and_then(|text| marks::unmarked(&text)).filter(|(text, _)| *text == plain);
+        let placed = marked.and_then(|text| marks::unmarked(&text)).filter(|(text, places)| {
+            *text == plain && places.iter().all(|place| place.turn < turns.len()) // a template may hold marks itself
+        });
         let mut text = Text { text: plain, parts: vec![] };
         for place in placed.iter().flat_map(|(_, places)| places) {
             let said = &turns[place.turn].text;

@@ -1,6 +1,6 @@
 use crate::program::{command, finish, gale};
 
-const COMMANDS: [(&str, &[&str]); 5] = [
+const COMMANDS: [(&str, &[&str]); 9] = [
     (
         "generate",
         &[
@@ -28,7 +28,24 @@ const COMMANDS: [(&str, &[&str]); 5] = [
         ],
     ),
     ("logits", &["--model", "--ids", "--last", "--chunk", "--no-graph", "--ctx", "--device", "--output"]),
-    ("plan", &["--model", "--ctx", "--chunk"]),
+    (
+        "chat",
+        &[
+            "--model",
+            "--system",
+            "--safe-prompt",
+            "--max-tokens",
+            "--greedy",
+            "--seed",
+            "--verbose",
+            "--ctx",
+            "--device",
+        ],
+    ),
+    ("explain", &["--model", "--prompt", "--chat", "--safe-prompt"]),
+    ("inspect", &["--model"]),
+    ("moderate", &["--model", "--prompt-file", "--ctx", "--device"]),
+    ("plan", &["--model", "--ctx", "--chunk", "--memory", "--device"]),
     ("bench", &["--model", "--n-prompt", "--n-gen", "--depth", "--repetitions", "--device", "--output"]),
     ("doctor", &["--device"]),
 ];

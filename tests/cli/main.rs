@@ -2,8 +2,12 @@
 
 mod bad_input;
 mod bench;
+mod chat;
+mod explain;
 mod generate;
 mod help;
+mod inspect;
 mod logits;
+mod moderate;
 mod plan;
 mod program;

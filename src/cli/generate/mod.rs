@@ -1,8 +1,7 @@
 mod cold_start;
 mod output;
-mod sampling;
 mod stop;
-mod timing;
+pub(super) mod timing;
 
 use std::ffi::OsString;
 use std::io::Read;
@@ -25,10 +24,10 @@ use signal_hook::consts::SIGINT;
 use super::model::Model;
 use super::options::{Ids, ModelDir, Running, utf8};
 use super::progress::Progress;
-use super::say;
+use super::sampling::SamplingArgs;
+use super::{INTERRUPTED, say};
 use cold_start::ColdStart;
 use output::Output;
-use sampling::SamplingArgs;
 use stop::StopFilter;
 use timing::Timing;
 
@@ -98,9 +97,6 @@ Examples:
   gale generate -m MODEL -p - --temperature 0.6 --min-p 0.05 --seed 7 < prompt.txt
   gale generate -m MODEL -p 'Q: 6 x 7? A:' --stop 'Q:'
   gale generate -m MODEL --ids 1,415,5565 --print-ids --greedy --ignore-eos -n 100    needs no tokenizer";
-
-/// The status of a program that Ctrl-C ended.
-const INTERRUPTED: u8 = 130;
 
 /// What ended the text.
 enum Ended {
@@ -227,7 +223,8 @@ fn prompt_text(option: &OsString) -> anyhow::Result<String> {
     Ok(text)
 }
 
-fn prefill(session: &mut Session, prompt: &[u32], is_interrupted: &dyn Fn() -> bool) -> anyhow::Result<()> {
+/// Takes the prompt until it is done or interrupted.
+pub(super) fn prefill(session: &mut Session, prompt: &[u32], is_interrupted: &dyn Fn() -> bool) -> anyhow::Result<()> {
     let progress = Progress::of_tokens("reading the prompt", prompt.len());
     let done = session.prefill(prompt, &mut |n_done| {
         progress.set(n_done as u64, prompt.len() as u64);
