@@ -30,10 +30,20 @@ const INDEX: &str = "model.safetensors.index.json";
 /// The files of a model, open and known to hold what the config asks for.
 pub struct Weights {
     files: Vec<MappedFile>,
-    /// Name to (file, place in it).
-    entries: BTreeMap<String, (usize, Entry)>,
+    entries: Entries,
     specs: Vec<TensorSpec>,
     weight_type: WeightType,
+}
+
+/// What a file says of a tensor, before anything is asked of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    pub name: String,
+    pub path: PathBuf,
+    /// As safetensors names it: `BF16`.
+    pub dtype: String,
+    pub shape: Vec<usize>,
+    pub n_bytes: u64,
 }
 
 /// One tensor, as it is in its file.
@@ -53,30 +63,23 @@ pub struct TensorView<'a> {
 impl Weights {
     /// Opens the directory's files and checks every name, shape, type and offset.
     pub fn open(dir: &Path, config: &Config) -> Result<Self> {
-        let index = JsonFile::read_if_present(dir.join(INDEX))?;
-        let index = index.map(|file| Index::read(&file)).transpose()?;
-        let paths = match &index {
-            Some(index) => index.file_names().map(|name| dir.join(name)).collect(),
-            None => vec![single_file(dir)?],
-        };
-        let files = paths.iter().map(|path| MappedFile::open(path)).collect::<Result<Vec<_>>>()?;
-        let mut entries = BTreeMap::new();
-        for (file, mapped) in files.iter().enumerate() {
-            for (name, entry) in header::parse(&mapped.path, mapped.bytes())? {
-                if let Some((other, _)) = entries.insert(name.clone(), (file, entry)) {
-                    let found = format!("it in {} as well", files[other].path.display());
-                    return Err(tensor_error(&mapped.path, &name, "each tensor in one file", found));
-                }
-            }
-        }
-        if let Some(index) = &index {
-            index.check(dir, &files, &entries)?;
-        }
+        let (files, entries) = read_headers(dir)?;
         let mut weights = Self { files, entries, specs: names::tensors(config), weight_type: WeightType::Bf16 };
         weights.check_shapes(dir)?;
         weights.check_extras()?;
         weights.weight_type = weights.common_type()?;
         Ok(weights)
+    }
+
+    /// What the files hold, by name, whatever the model needs.
+    pub fn list(dir: &Path) -> Result<Vec<Listed>> {
+        let (files, entries) = read_headers(dir)?;
+        let listed = |(name, (file, entry)): (String, (usize, Entry))| {
+            let Entry { dtype, shape, bytes } = entry;
+            let path: &MappedFile = &files[file];
+            Listed { name, path: path.path.clone(), dtype: dtype.to_string(), shape, n_bytes: bytes.len() as u64 }
+        };
+        Ok(entries.into_iter().map(listed).collect())
     }
 
     /// The type of every weight on the device.
@@ -209,6 +212,33 @@ impl<'a> TensorView<'a> {
     }
 }
 
+/// Name to (file, place in it).
+type Entries = BTreeMap<String, (usize, Entry)>;
+
+/// Opens the directory's files; they agree with the index, if there is one, and no tensor is there twice.
+fn read_headers(dir: &Path) -> Result<(Vec<MappedFile>, Entries)> {
+    let index = JsonFile::read_if_present(dir.join(INDEX))?;
+    let index = index.map(|file| Index::read(&file)).transpose()?;
+    let paths = match &index {
+        Some(index) => index.file_names().map(|name| dir.join(name)).collect(),
+        None => vec![single_file(dir)?],
+    };
+    let files = paths.iter().map(|path| MappedFile::open(path)).collect::<Result<Vec<_>>>()?;
+    let mut entries = Entries::new();
+    for (file, mapped) in files.iter().enumerate() {
+        for (name, entry) in header::parse(&mapped.path, mapped.bytes())? {
+            if let Some((other, _)) = entries.insert(name.clone(), (file, entry)) {
+                let found = format!("it in {} as well", files[other].path.display());
+                return Err(tensor_error(&mapped.path, &name, "each tensor in one file", found));
+            }
+        }
+    }
+    if let Some(index) = &index {
+        index.check(dir, &files, &entries)?;
+    }
+    Ok((files, entries))
+}
+
 /// `model.safetensors.index.json`: which file holds which tensor.
 struct Index {
     path: PathBuf,
@@ -246,7 +276,7 @@ impl Index {
     }
 
     /// The index and the files agree on who holds what.
-    fn check(&self, dir: &Path, files: &[MappedFile], entries: &BTreeMap<String, (usize, Entry)>) -> Result<()> {
+    fn check(&self, dir: &Path, files: &[MappedFile], entries: &Entries) -> Result<()> {
         for (name, file_name) in &self.files {
             let found = entries.get(name).map(|(file, _)| &files[*file].path);
             if found != Some(&dir.join(file_name)) {

@@ -2,14 +2,21 @@
 
 mod bandwidth;
 mod bench;
+mod chat;
 mod doctor;
+mod explain;
+mod fit;
 mod generate;
+mod inspect;
 mod logits;
+mod messages;
 mod model;
+mod moderate;
 mod options;
 mod perplexity;
 mod plan;
 mod progress;
+mod sampling;
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -30,6 +37,10 @@ enum Command {
     Generate(generate::Generate),
     Logits(logits::Logits),
     Perplexity(perplexity::Perplexity),
+    Chat(chat::Chat),
+    Explain(explain::Explain),
+    Inspect(inspect::Inspect),
+    Moderate(moderate::Moderate),
     Plan(plan::Plan),
     Bench(bench::Bench),
     Doctor(doctor::Doctor),
@@ -45,12 +56,19 @@ Examples:
 A model is a directory as Hugging Face has it: config.json, model*.safetensors, tokenizer.json.
 Exit status: 0 fine, 1 an error (one line on stderr says which), 2 wrong usage, 130 interrupted.";
 
+/// The status of a program that Ctrl-C ended.
+const INTERRUPTED: u8 = 130;
+
 /// Parses the arguments and runs the command.
 pub fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Generate(command) => command.run(),
         Command::Logits(command) => command.run(),
         Command::Perplexity(command) => command.run(),
+        Command::Chat(command) => command.run(),
+        Command::Explain(command) => command.run(),
+        Command::Inspect(command) => command.run(),
+        Command::Moderate(command) => command.run(),
         Command::Plan(command) => command.run(),
         Command::Bench(command) => command.run(),
         Command::Doctor(command) => command.run(),

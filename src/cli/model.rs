@@ -10,6 +10,7 @@ use gale::session::{Options, Session};
 use gale::tokenizer::Tokenizer;
 use gale::weights::Weights;
 
+use super::fit::Fit;
 use super::progress::Progress;
 use super::say;
 
@@ -31,24 +32,28 @@ impl Model {
         Session::plan(&self.config, self.weights.weight_type(), options)
     }
 
-    /// The tokenizer, for what only works with one.
-    pub fn tokenizer(&self, needed_for: &str) -> anyhow::Result<Tokenizer> {
-        Tokenizer::load(&self.dir, self.config.vocab_size)?.ok_or_else(|| {
-            let dir = self.dir.display();
-            anyhow::anyhow!("{dir}: it holds no tokenizer.json, which {needed_for} needs; --ids and --print-ids do not")
-        })
+    /// How it fits into memory with these options.
+    pub fn fit(&self, options: Options) -> Fit<'_> {
+        Fit { config: &self.config, weight_type: self.weights.weight_type(), options }
     }
 
-    /// Brings the model onto the device. If it does not fit, the plan on stderr shows what takes the room.
+    /// The tokenizer, for what only works with one.
+    pub fn tokenizer(&self, needed_for: &str) -> anyhow::Result<Tokenizer> {
+        load_tokenizer(&self.dir, &self.config, needed_for)
+    }
+
+    /// Brings the model onto the device. If it does not fit, the plan on stderr shows what takes the room, and
+    /// what would fit.
     pub fn load(self, choice: DeviceChoice, options: Options) -> anyhow::Result<(Device, Session)> {
         let plan = self.plan(&options)?; // bad options are refused before anything is opened
         let device = Device::open(choice)?;
+        let (free, _) = device.memory_info()?;
         if let Some(notice) = self.weights.notice() {
             say(format_args!("gale: {notice}"));
         }
         let progress = Progress::of_bytes("loading");
-        let loaded =
-            Session::load(&device, self.config, &self.weights, options, &mut |done, total| progress.set(done, total));
+        let (config, report) = (self.config.clone(), &mut |done, total| progress.set(done, total));
+        let loaded = Session::load(&device, config, &self.weights, options, report);
         match loaded {
             Ok(session) => {
                 progress.finish();
@@ -58,9 +63,18 @@ impl Model {
                 drop(progress);
                 if let Error::Device(DeviceError::OutOfMemory { .. }) = error {
                     say(plan);
+                    say(format_args!("in {}", self.fit(options).advice(free as u64)?));
                 }
                 Err(error.into())
             }
         }
     }
+}
+
+/// The tokenizer of a directory, for what only works with one.
+pub fn load_tokenizer(dir: &Path, config: &Config, needed_for: &str) -> anyhow::Result<Tokenizer> {
+    Tokenizer::load(dir, config.vocab_size)?.ok_or_else(|| {
+        let dir = dir.display();
+        anyhow::anyhow!("{dir}: it holds no tokenizer.json, which {needed_for} needs; --ids and --print-ids do not")
+    })
 }

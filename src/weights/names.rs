@@ -65,10 +65,11 @@ pub fn tensors(config: &Config) -> Vec<TensorSpec> {
     tensors
 }
 
-pub(super) const LM_HEAD: &str = "lm_head.weight";
+/// Old files have it even where it is tied to the embedding.
+pub const LM_HEAD: &str = "lm_head.weight";
 
 /// Tables of rotary angles that old files carry: we compute them.
-pub(super) fn is_ignored(name: &str) -> bool {
+pub fn is_ignored(name: &str) -> bool {
     name.ends_with(".rotary_emb.inv_freq")
 }
 

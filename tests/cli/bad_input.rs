@@ -158,6 +158,14 @@ fn too_little_memory() {
     let last = run.stderr.lines().last().unwrap();
     assert!(last.starts_with("error: out of device memory: asked for ") && last.contains("bytes are free"), "{run:?}");
     assert!(run.stderr.contains("k_ring             [2, 67000000, 1, 64] bf16"), "{run:?}");
+    // The context that would fit is named, and does.
+    let (_, advice) = run.stderr.split_once("GiB more; --ctx ").unwrap();
+    let longest = advice.split(' ').next().unwrap().parse::<u32>().unwrap();
+    let plan = gale(&["plan", "-m", &model, "--ctx", &longest.to_string(), "--chunk", "1"]).expect_ok().stdout;
+    let total: u64 =
+        plan.lines().find(|line| line.starts_with("total")).unwrap().split(' ').rev().nth(1).unwrap().parse().unwrap();
+    let free: u64 = last.split(", ").last().unwrap().split(' ').next().unwrap().parse().unwrap();
+    assert!(total <= free && total + 512 > free, "{total} of {free}: a token takes 512 bytes");
     assert!(!run.stderr.contains("panicked"), "{run:?}");
 }
 

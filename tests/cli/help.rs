@@ -1,6 +1,6 @@
 use crate::program::{command, finish, gale};
 
-const COMMANDS: [(&str, &[&str]); 6] = [
+const COMMANDS: [(&str, &[&str]); 10] = [
     (
         "generate",
         &[
@@ -24,11 +24,29 @@ const COMMANDS: [(&str, &[&str]); 6] = [
             "--device",
             "--chat",
             "--system",
+            "--safe-prompt",
         ],
     ),
     ("logits", &["--model", "--ids", "--last", "--chunk", "--no-graph", "--ctx", "--device", "--output"]),
     ("perplexity", &["--model", "--file", "--ctx", "--stride", "--chunk", "--device"]),
-    ("plan", &["--model", "--ctx", "--chunk"]),
+    (
+        "chat",
+        &[
+            "--model",
+            "--system",
+            "--safe-prompt",
+            "--max-tokens",
+            "--greedy",
+            "--seed",
+            "--verbose",
+            "--ctx",
+            "--device",
+        ],
+    ),
+    ("explain", &["--model", "--prompt", "--chat", "--safe-prompt"]),
+    ("inspect", &["--model"]),
+    ("moderate", &["--model", "--prompt-file", "--ctx", "--device"]),
+    ("plan", &["--model", "--ctx", "--chunk", "--memory", "--device"]),
     ("bench", &["--model", "--n-prompt", "--n-gen", "--depth", "--repetitions", "--device", "--output"]),
     ("doctor", &["--device"]),
 ];

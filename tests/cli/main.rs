@@ -2,9 +2,13 @@
 
 mod bad_input;
 mod bench;
+mod chat;
+mod explain;
 mod generate;
 mod help;
+mod inspect;
 mod logits;
 mod perplexity;
+mod moderate;
 mod plan;
 mod program;

@@ -1,8 +1,7 @@
 mod cold_start;
 mod output;
-mod sampling;
 mod stop;
-mod timing;
+pub(super) mod timing;
 
 use std::ffi::OsString;
 use std::io::Read;
@@ -15,7 +14,7 @@ use std::time::Instant;
 use anyhow::{Context, bail};
 use clap::{ArgGroup, Args, value_parser};
 use gale::config::Config;
-use gale::prompt::{ChatTemplate, Message};
+use gale::prompt::{self, ChatFormat, Message, Role};
 use gale::ring::Position;
 use gale::sampler::{Finished, Limits, Record};
 use gale::session::Session;
@@ -25,10 +24,10 @@ use signal_hook::consts::SIGINT;
 use super::model::Model;
 use super::options::{Ids, ModelDir, Running, utf8};
 use super::progress::Progress;
-use super::say;
+use super::sampling::SamplingArgs;
+use super::{INTERRUPTED, say};
 use cold_start::ColdStart;
 use output::Output;
-use sampling::SamplingArgs;
 use stop::StopFilter;
 use timing::Timing;
 
@@ -56,13 +55,17 @@ pub struct Generate {
     #[arg(short = 'n', long, value_name = "TOKENS", default_value_t = 256, value_parser = value_parser!(u32).range(1..))]
     max_tokens: u32,
 
-    /// Ask an instruct model: put the prompt through the chat template of its directory
+    /// Ask an instruct model: in Mistral's own format, or through the chat template of its directory
     #[arg(long, conflicts_with = "ids")]
     chat: bool,
 
     /// With --chat: what the model is told before the prompt [default: what the template says]
     #[arg(long, value_name = "TEXT", requires = "chat")]
     system: Option<String>,
+
+    /// With --chat: begin with the guardrail of the Mistral 7B paper, before --system
+    #[arg(long, requires = "chat")]
+    safe_prompt: bool,
 
     #[command(flatten)]
     sampling: SamplingArgs,
@@ -94,9 +97,6 @@ Examples:
   gale generate -m MODEL -p - --temperature 0.6 --min-p 0.05 --seed 7 < prompt.txt
   gale generate -m MODEL -p 'Q: 6 x 7? A:' --stop 'Q:'
   gale generate -m MODEL --ids 1,415,5565 --print-ids --greedy --ignore-eos -n 100    needs no tokenizer";
-
-/// The status of a program that Ctrl-C ended.
-const INTERRUPTED: u8 = 130;
 
 /// What ended the text.
 enum Ended {
@@ -191,12 +191,10 @@ impl Generate {
         if !self.chat {
             return Ok(tokenizer.encode(&text, true)?);
         }
-        let Some(template) = ChatTemplate::load(&model.dir)? else {
-            bail!("{}: it holds no chat template: leave out --chat, or take an instruct model", model.dir.display());
-        };
-        let system = self.system.iter().map(|text| Message::new("system", text));
-        let messages: Vec<Message> = system.chain([Message::new("user", &text)]).collect();
-        Ok(tokenizer.encode(&template.render(&messages, true)?, false)?)
+        let system = self.system.iter().map(|text| Message::new(Role::System, text));
+        let messages: Vec<Message> = system.chain([Message::new(Role::User, text)]).collect();
+        let options = prompt::Options { safe_prompt: self.safe_prompt, ..Default::default() };
+        Ok(prompt::ids(&ChatFormat::detect(&model.dir, tokenizer)?.encode(tokenizer, &messages, &options)?))
     }
 
     fn output<'a>(&self, tokenizer: Option<&'a Tokenizer>, prompt: &[u32]) -> anyhow::Result<Output<'a>> {
@@ -225,7 +223,8 @@ fn prompt_text(option: &OsString) -> anyhow::Result<String> {
     Ok(text)
 }
 
-fn prefill(session: &mut Session, prompt: &[u32], is_interrupted: &dyn Fn() -> bool) -> anyhow::Result<()> {
+/// Takes the prompt until it is done or interrupted.
+pub(super) fn prefill(session: &mut Session, prompt: &[u32], is_interrupted: &dyn Fn() -> bool) -> anyhow::Result<()> {
     let progress = Progress::of_tokens("reading the prompt", prompt.len());
     let done = session.prefill(prompt, &mut |n_done| {
         progress.set(n_done as u64, prompt.len() as u64);
