@@ -1,5 +1,7 @@
 //! Text to token ids and back, by the model's `tokenizer.json`.
 
+mod bytes;
+mod stop;
 mod stream;
 
 use std::path::Path;
@@ -8,6 +10,7 @@ use serde_json::Value;
 
 use crate::error::{Error, Result, one_line};
 use crate::json::{is_present, read_bytes};
+pub use stop::StopFilter;
 pub use stream::TextStream;
 
 pub struct Tokenizer {

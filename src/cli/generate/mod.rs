@@ -1,7 +1,7 @@
 mod cold_start;
 mod output;
 mod sampling;
-mod stop;
+
 mod timing;
 
 use std::ffi::OsString;
@@ -19,7 +19,7 @@ use gale::prompt::{ChatTemplate, Message};
 use gale::ring::Position;
 use gale::sampler::{Finished, Limits, Record};
 use gale::session::Session;
-use gale::tokenizer::{TextStream, Tokenizer};
+use gale::tokenizer::{StopFilter, TextStream, Tokenizer};
 use signal_hook::consts::SIGINT;
 
 use super::model::Model;
@@ -29,7 +29,7 @@ use super::say;
 use cold_start::ColdStart;
 use output::Output;
 use sampling::SamplingArgs;
-use stop::StopFilter;
+
 use timing::Timing;
 
 /// Writes on from a prompt, or answers it with --chat
