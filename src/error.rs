@@ -41,6 +41,14 @@ pub enum Error {
     #[error("chat template {}: {problem}", path.display())]
     Template { path: PathBuf, problem: String },
 
+    /// A model that nobody has told how to be asked.
+    #[error(
+        "{}: it holds no chat template, and its vocabulary is none of Mistral's instruct models; take an instruct model, \
+         or write on from a plain prompt",
+        path.display()
+    )]
+    NoChatFormat { path: PathBuf },
+
     /// The tokenizer failed on text or ids.
     #[error("tokenizer: cannot {doing}: {problem}")]
     Tokenize { doing: &'static str, problem: String },

@@ -4,9 +4,14 @@ mod bytes;
 mod stop;
 mod stream;
 
+use std::ops::Range;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use serde_json::Value;
+use tokenizers::normalizers::{Prepend, Replace, Sequence};
+use tokenizers::pre_tokenizers::metaspace::PrependScheme;
+use tokenizers::{NormalizerWrapper, PreTokenizerWrapper};
 
 use crate::error::{Error, Result, one_line};
 use crate::json::{is_present, read_bytes};
@@ -15,6 +20,16 @@ pub use stream::TextStream;
 
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
+    /// The same, but blind to special tokens; made when it is first used.
+    literal: OnceLock<tokenizers::Tokenizer>,
+}
+
+/// A token of a text, and the bytes of that text which it stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Token {
+    pub id: u32,
+    /// Empty for what the post-processor adds. The space that SentencePiece adds has the bytes of the character behind it.
+    pub bytes: Range<usize>,
 }
 
 impl Tokenizer {
@@ -39,6 +54,28 @@ impl Tokenizer {
     pub fn encode(&self, text: &str, add_special: bool) -> Result<Vec<u32>> {
         let encoding = self.inner.encode_fast(text, add_special);
         Ok(encoding.map_err(|error| failed("encode the text", error))?.get_ids().to_vec())
+    }
+
+    /// As [`Tokenizer::encode`] without `add_special`, with the place of each token.
+    pub fn encode_tokens(&self, text: &str) -> Result<Vec<Token>> {
+        tokens(&self.inner, text, false)
+    }
+
+    /// As [`Tokenizer::encode`] with `add_special`, with the place of each token.
+    pub fn encode_prompt(&self, text: &str) -> Result<Vec<Token>> {
+        tokens(&self.inner, text, true)
+    }
+
+    /// Tokens of text that is nothing else: special tokens spelled out in it are spelled. A tokenizer of SentencePiece's
+    /// kind puts a space before it, whatever it begins with, as SentencePiece itself does.
+    pub fn encode_literal(&self, text: &str) -> Result<Vec<Token>> {
+        tokens(self.literal.get_or_init(|| literal(&self.inner)), text, false)
+    }
+
+    /// Whether the text spells a special token, which [`Tokenizer::encode`] would take for one.
+    pub fn spells_special(&self, text: &str) -> bool {
+        let added = self.inner.get_added_tokens_decoder();
+        added.values().any(|token| token.special && !token.content.is_empty() && text.contains(&token.content))
     }
 
     /// The text of `ids`, without special tokens if `skip_special`. Bytes that are no UTF-8 become U+FFFD.
@@ -87,7 +124,7 @@ fn parse(bytes: &[u8]) -> Result<Tokenizer, String> {
         // A file may ask for both; a prompt is never cut or filled up behind the user's back.
         inner.with_truncation(None)?;
         inner.with_padding(None);
-        inner.encode_fast(TRIAL, true).map(|_| Tokenizer { inner })
+        inner.encode_fast(TRIAL, true).map(|_| Tokenizer { inner, literal: OnceLock::new() })
     };
     // The panic's own lines would come before our one.
     let hook = std::panic::take_hook();
@@ -102,6 +139,33 @@ fn parse(bytes: &[u8]) -> Result<Tokenizer, String> {
 
 /// A word, a space, a digit, punctuation, and characters of two to four bytes.
 const TRIAL: &str = "Hello wörld, 日本 😀 1!\n";
+
+fn tokens(tokenizer: &tokenizers::Tokenizer, text: &str, add_special: bool) -> Result<Vec<Token>> {
+    let encoding = tokenizer.encode(text, add_special).map_err(|error| failed("encode the text", error))?;
+    let places = encoding.get_offsets().iter().zip(encoding.get_special_tokens_mask());
+    let places = places.map(|(&(start, end), &is_added)| if is_added == 1 { 0..0 } else { start..end });
+    Ok(encoding.get_ids().iter().zip(places).map(|(&id, bytes)| Token { id, bytes }).collect())
+}
+
+/// `Metaspace` as a pre-tokenizer puts no space before a text that begins with one; `Prepend` does, and SentencePiece did
+/// when the models were trained.
+fn literal(tokenizer: &tokenizers::Tokenizer) -> tokenizers::Tokenizer {
+    let mut literal = tokenizer.clone();
+    literal.set_encode_special_tokens(true);
+    let Some(PreTokenizerWrapper::Metaspace(metaspace)) = literal.get_pre_tokenizer() else {
+        return literal;
+    };
+    if metaspace.get_prepend_scheme() == PrependScheme::Never || metaspace.get_split() {
+        return literal;
+    }
+    let space = metaspace.get_replacement().to_string();
+    let replace = Replace::new(" ", space.clone()).expect("a space is no pattern");
+    let normalizers: Vec<NormalizerWrapper> =
+        literal.get_normalizer().cloned().into_iter().chain([Prepend::new(space).into(), replace.into()]).collect();
+    literal.with_normalizer(Some(Sequence::new(normalizers))).expect("normalizers that are there already, and two");
+    literal.with_pre_tokenizer(None::<PreTokenizerWrapper>);
+    literal
+}
 
 fn failed(doing: &'static str, error: impl std::fmt::Display) -> Error {
     Error::Tokenize { doing, problem: one_line(error) }

@@ -24,6 +24,7 @@ const COMMANDS: [(&str, &[&str]); 5] = [
             "--device",
             "--chat",
             "--system",
+            "--safe-prompt",
         ],
     ),
     ("logits", &["--model", "--ids", "--last", "--chunk", "--no-graph", "--ctx", "--device", "--output"]),

@@ -15,7 +15,7 @@ use std::time::Instant;
 use anyhow::{Context, bail};
 use clap::{ArgGroup, Args, value_parser};
 use gale::config::Config;
-use gale::prompt::{ChatTemplate, Message};
+use gale::prompt::{self, ChatFormat, Message, Role};
 use gale::ring::Position;
 use gale::sampler::{Finished, Limits, Record};
 use gale::session::Session;
@@ -56,13 +56,17 @@ pub struct Generate {
     #[arg(short = 'n', long, value_name = "TOKENS", default_value_t = 256, value_parser = value_parser!(u32).range(1..))]
     max_tokens: u32,
 
-    /// Ask an instruct model: put the prompt through the chat template of its directory
+    /// Ask an instruct model: in Mistral's own format, or through the chat template of its directory
     #[arg(long, conflicts_with = "ids")]
     chat: bool,
 
     /// With --chat: what the model is told before the prompt [default: what the template says]
     #[arg(long, value_name = "TEXT", requires = "chat")]
     system: Option<String>,
+
+    /// With --chat: begin with the guardrail of the Mistral 7B paper, before --system
+    #[arg(long, requires = "chat")]
+    safe_prompt: bool,
 
     #[command(flatten)]
     sampling: SamplingArgs,
@@ -191,12 +195,10 @@ impl Generate {
         if !self.chat {
             return Ok(tokenizer.encode(&text, true)?);
         }
-        let Some(template) = ChatTemplate::load(&model.dir)? else {
-            bail!("{}: it holds no chat template: leave out --chat, or take an instruct model", model.dir.display());
-        };
-        let system = self.system.iter().map(|text| Message::new("system", text));
-        let messages: Vec<Message> = system.chain([Message::new("user", &text)]).collect();
-        Ok(tokenizer.encode(&template.render(&messages, true)?, false)?)
+        let system = self.system.iter().map(|text| Message::new(Role::System, text));
+        let messages: Vec<Message> = system.chain([Message::new(Role::User, text)]).collect();
+        let options = prompt::Options { safe_prompt: self.safe_prompt, ..Default::default() };
+        Ok(prompt::ids(&ChatFormat::detect(&model.dir, tokenizer)?.encode(tokenizer, &messages, &options)?))
     }
 
     fn output<'a>(&self, tokenizer: Option<&'a Tokenizer>, prompt: &[u32]) -> anyhow::Result<Output<'a>> {

@@ -2,6 +2,7 @@ use std::fs;
 
 use serde_json::json;
 
+use super::super::Role;
 use super::*;
 
 /// The template of SmolLM2.
@@ -16,7 +17,7 @@ fn template(source: &str) -> Result<ChatTemplate> {
 
 #[track_caller]
 fn check(source: &str, expected: &str) {
-    let messages = [Message::new("user", " Hi "), Message::new("assistant", "{{ 'no <b> template' }}")];
+    let messages = [Message::new(Role::User, " Hi "), Message::new(Role::Assistant, "{{ 'no <b> template' }}")];
     assert_eq!(template(source).unwrap().render(&messages, true).unwrap(), expected);
 }
 
@@ -25,11 +26,11 @@ fn check(source: &str, expected: &str) {
 fn renders_a_chat_as_transformers_does() {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/smollm2/chat_france.json");
     let golden: serde_json::Value = serde_json::from_slice(&fs::read(golden).unwrap()).unwrap();
-    let question = Message::new("user", "What is the capital of France?");
+    let question = Message::new(Role::User, "What is the capital of France?");
     let rendered = template(CHATML).unwrap().render(std::slice::from_ref(&question), true).unwrap();
     assert_eq!(rendered, golden["text"].as_str().unwrap());
 
-    let rendered = template(CHATML).unwrap().render(&[Message::new("system", "Rhyme"), question], false).unwrap();
+    let rendered = template(CHATML).unwrap().render(&[Message::new(Role::System, "Rhyme"), question], false).unwrap();
     let expected = "<|im_start|>system\nRhyme<|im_end|>\n<|im_start|>user\nWhat is the capital of France?<|im_end|>\n";
     assert_eq!(rendered, expected);
 }
