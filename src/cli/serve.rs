@@ -3,7 +3,8 @@ use std::time::{Duration, Instant};
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, value_parser};
-use gale::prompt::ChatTemplate;
+use gale::error::Error;
+use gale::prompt::ChatFormat;
 use gale::server::{self, Settings};
 
 use super::model::Model;
@@ -70,7 +71,10 @@ impl Serve {
         let (options, device) = (self.running.options(), self.running.on.device);
         model.plan(&options)?; // bad options are refused before anything is opened
         let tokenizer = model.tokenizer("a server")?;
-        let template = ChatTemplate::load(&dir)?;
+        let chat_format = match ChatFormat::detect(&dir, &tokenizer) {
+            Err(Error::NoChatFormat { .. }) => None, // a base model only writes on
+            found => Some(found?),
+        };
         let mut model_names = self.served_model_name;
         if model_names.is_empty() {
             let dir = dir.canonicalize().unwrap_or(dir);
@@ -87,7 +91,7 @@ impl Serve {
             grace: Duration::from_secs(self.grace),
             started,
         };
-        let served = server::Model { config: model.config.clone(), options, tokenizer, template };
+        let served = server::Model { config: model.config.clone(), options, tokenizer, chat_format };
         server::serve(settings, served, move || model.load(device, options))?;
         Ok(ExitCode::SUCCESS)
     }

@@ -7,7 +7,7 @@ use super::metrics::Metrics;
 use super::queue::Queue;
 use crate::config::Config;
 use crate::json::shown;
-use crate::prompt::{ChatTemplate, Message};
+use crate::prompt::{self, ChatFormat, Message};
 use crate::session::{Options, Session};
 use crate::tokenizer::Tokenizer;
 use axum::http::StatusCode;
@@ -42,7 +42,7 @@ pub struct Model {
     pub options: Options,
     pub tokenizer: Tokenizer,
     /// None if the model has none: then it takes no chats.
-    pub template: Option<ChatTemplate>,
+    pub chat_format: Option<ChatFormat>,
 }
 
 pub struct App {
@@ -50,7 +50,7 @@ pub struct App {
     pub config: Config,
     pub tokenizer: Arc<Tokenizer>,
     options: Options,
-    template: Option<ChatTemplate>,
+    chat_format: Option<ChatFormat>,
     pub queue: Queue,
     pub metrics: Metrics,
     state: Mutex<State>,
@@ -70,7 +70,7 @@ enum State {
 
 impl App {
     pub fn new(settings: Settings, model: Model) -> App {
-        let Model { config, options, tokenizer, template } = model;
+        let Model { config, options, tokenizer, chat_format } = model;
         App {
             queue: Queue::new(settings.queue),
             metrics: Metrics::new(&settings.model_names[0]),
@@ -78,7 +78,7 @@ impl App {
             config,
             tokenizer: Arc::new(tokenizer),
             options,
-            template,
+            chat_format,
             state: Mutex::new(State::Loading),
             startup: OnceLock::new(),
             give_up: AtomicBool::new(false),
@@ -162,11 +162,16 @@ impl App {
     }
 
     /// Token ids of a chat, up to where the answer begins.
-    pub fn encode_chat(&self, field: &str, messages: &[Message]) -> Result<Vec<u32>, ApiError> {
-        let no_template = || ApiError::field(field, "the model has no chat template: use /v1/completions");
-        let template = self.template.as_ref().ok_or_else(no_template)?;
-        let text = template.render(messages, true).map_err(|error| ApiError::of(&error, field))?;
-        self.encode(field, &text, false)
+    pub fn encode_chat(
+        &self,
+        field: &str,
+        messages: &[Message],
+        options: &prompt::Options,
+    ) -> Result<Vec<u32>, ApiError> {
+        let no_format = || ApiError::field(field, "the model has no chat format: use /v1/completions");
+        let format = self.chat_format.as_ref().ok_or_else(no_format)?;
+        let pieces = format.encode(&self.tokenizer, messages, options);
+        Ok(prompt::ids(&pieces.map_err(|error| ApiError::of(&error, field))?))
     }
 
     /// A token id of the model.

@@ -9,7 +9,7 @@ use super::limits::{DEFAULT_CHAT_TOKENS, MAX_LOGPROBS, MAX_MESSAGES};
 use super::params::Params;
 use super::wire::Kind;
 use crate::json::shown;
-use crate::prompt::Message;
+use crate::prompt::{Message, Options, Role};
 use serde_json::Value;
 
 pub const MESSAGES: &str = "messages";
@@ -22,9 +22,9 @@ pub fn parse(app: &App, body: &[u8]) -> Result<Request, ApiError> {
     let (max_tokens_field, max_tokens) = max_tokens(&mut fields)?;
     let n_logprobs = n_logprobs(&mut fields)?;
     response_format(&mut fields)?;
-    let messages = take_messages(&mut fields)?;
+    let (messages, options) = take_messages(&mut fields)?;
     fields.finish()?;
-    let prompt = app.encode_chat(MESSAGES, &messages)?;
+    let prompt = app.encode_chat(MESSAGES, &messages, &options)?;
     let max_tokens = app.max_tokens(MESSAGES, max_tokens_field, max_tokens, DEFAULT_CHAT_TOKENS, &prompt)?;
     Ok(Request {
         kind: Kind::Chat,
@@ -34,7 +34,8 @@ pub fn parse(app: &App, body: &[u8]) -> Result<Request, ApiError> {
         prompt_field: MESSAGES,
         max_tokens: vec![max_tokens],
         n_logprobs,
-        begin: Begin::Fresh,
+        // An answer is a text of its own, unless it goes on with one.
+        begin: if options.continue_final_message { Begin::After } else { Begin::Fresh },
     })
 }
 
@@ -69,8 +70,12 @@ fn response_format(fields: &mut Fields) -> Result<(), ApiError> {
     }
 }
 
-/// The turns of a chat, of which there must be one.
-pub fn take_messages(fields: &mut Fields) -> Result<Vec<Message>, ApiError> {
+/// The turns of a chat, of which there must be one, and how the model is asked.
+pub fn take_messages(fields: &mut Fields) -> Result<(Vec<Message>, Options), ApiError> {
+    let options = Options {
+        safe_prompt: fields.flag("safe_prompt")?.unwrap_or(false),
+        continue_final_message: fields.flag("continue_final_message")?.unwrap_or(false),
+    };
     let expected = format!("expected a list of 1 to {MAX_MESSAGES} messages");
     let list = match fields.value(MESSAGES) {
         Some(Value::Array(list)) if (1..=MAX_MESSAGES).contains(&list.len()) => list,
@@ -78,25 +83,18 @@ pub fn take_messages(fields: &mut Fields) -> Result<Vec<Message>, ApiError> {
         Some(other) => return Err(fields.error(MESSAGES, format!("{expected}, found {}", shown(&other)))),
         None => return Err(fields.error(MESSAGES, format!("{expected}, found none"))),
     };
-    list.into_iter().enumerate().map(|(i, value)| message(format!("{MESSAGES}[{i}]"), value)).collect()
+    let messages = list.into_iter().enumerate().map(|(i, value)| message(format!("{MESSAGES}[{i}]"), value));
+    Ok((messages.collect::<Result<_, _>>()?, options))
 }
 
 fn message(path: String, value: Value) -> Result<Message, ApiError> {
     let mut fields = Fields::of_value(path, value)?;
-    let role = match fields.text("role")?.as_deref() {
-        Some("system" | "developer") => "system",
-        Some("user") => "user",
-        Some("assistant") => "assistant",
-        other => {
-            let found = other.unwrap_or("none");
-            let roles = "system, developer, user or assistant";
-            return Err(fields.error("role", format!("expected {roles}, found {found}")));
-        }
-    };
+    let role = fields.text("role")?.ok_or_else(|| fields.error("role", "expected a role, found none"))?;
+    let role: Role = role.parse().map_err(|message: String| fields.error("role", message))?;
     fields.refuse(&["name", "tool_calls", "tool_call_id", "function_call", "audio", "refusal"])?;
     let content = content(&mut fields)?;
     fields.finish()?;
-    Ok(Message::new(role, &content))
+    Ok(Message::new(role, content))
 }
 
 /// A text, or parts that are texts, each on lines of its own.

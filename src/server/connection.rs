@@ -5,6 +5,7 @@ use super::error::ApiError;
 use super::http::router;
 use super::limits::{LINGER, MAX_CONNECTIONS, MAX_HEAD_BYTES, MAX_HEADERS};
 use super::log;
+use super::protocol::Explained;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
@@ -99,7 +100,8 @@ async fn accept(app: Arc<App>, listener: tokio::net::TcpListener, connections: A
             continue;
         };
         let _ = stream.set_nodelay(true); // a token is not to wait for the next one
-        let connection = connections.watch(http.serve_connection(TokioIo::new(stream), service.clone()));
+        let connection =
+            connections.watch(http.serve_connection(TokioIo::new(Explained::new(stream)), service.clone()));
         tokio::spawn(async move {
             let _ = connection.await; // whatever a client did wrong, its connection ends with it
             drop(place);

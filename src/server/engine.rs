@@ -62,6 +62,7 @@ impl Engine<'_> {
         let mut clock = self.metrics.start(job.arrived);
         let done = self.answers(job, &mut clock);
         self.metrics.allocated_bytes.set(self.device.allocated_bytes() as f64);
+        self.metrics.idle();
         match done {
             Ok(usage) => {
                 self.metrics.finish(&clock, usage);

@@ -27,6 +27,7 @@ mod logprobs;
 mod metrics;
 mod models;
 mod params;
+mod protocol;
 mod queue;
 mod tokenize;
 mod wire;
@@ -109,9 +110,7 @@ fn run_device(app: &App, load: impl FnOnce() -> anyhow::Result<(Device, Session)
             app.metrics.cancelled.add(1);
             continue;
         }
-        let done = engine.run(&job);
-        app.metrics.idle();
-        done?;
+        engine.run(&job)?;
     }
     Ok(())
 }

@@ -20,6 +20,7 @@ pub struct Params {
 
 /// What OpenAI's API, or those of servers like this one, have and gale does not.
 const UNSUPPORTED: &[&str] = &[
+    "add_generation_prompt",
     "audio",
     "best_of",
     "chat_template",

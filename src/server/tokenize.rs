@@ -19,7 +19,10 @@ pub fn tokenize(app: &App, body: &[u8]) -> Result<Value, ApiError> {
         None if add_special.is_some() => {
             return Err(fields.error("add_special_tokens", "expected \"prompt\" beside it: a chat has its own"));
         }
-        None => app.encode_chat(MESSAGES, &take_messages(&mut fields)?)?,
+        None => {
+            let (messages, options) = take_messages(&mut fields)?;
+            app.encode_chat(MESSAGES, &messages, &options)?
+        }
     };
     fields.finish()?;
     let mut answer = json!({ "count": ids.len(), "max_model_len": app.context(), "tokens": ids });
