@@ -68,6 +68,10 @@ pub enum Error {
     #[error(transparent)]
     Device(#[from] DeviceError),
 
+    /// Whoever asked for it does not want it any more.
+    #[error("interrupted")]
+    Interrupted,
+
     /// The model's output leaves nothing to choose from.
     #[error(
         "no token can be chosen at position {position}: all {n_logits} logits are NaN or -inf; \

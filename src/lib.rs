@@ -2,6 +2,7 @@
 //!
 //! Modules in reading order; each uses only those below it, but for [`error`], which names what the device says.
 
+pub mod server;
 pub mod session;
 pub mod model;
 pub mod loader;

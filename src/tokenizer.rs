@@ -1,5 +1,7 @@
 //! Text to token ids and back, by the model's `tokenizer.json`.
 
+mod bytes;
+mod stop;
 mod stream;
 
 use std::ops::Range;
@@ -13,6 +15,7 @@ use tokenizers::{NormalizerWrapper, PreTokenizerWrapper};
 
 use crate::error::{Error, Result, one_line};
 use crate::json::{is_present, read_bytes};
+pub use stop::StopFilter;
 pub use stream::TextStream;
 
 pub struct Tokenizer {

@@ -1,14 +1,15 @@
 //! What the environment asks for. Every variable starts with `CUDA_EMULATOR_`, so any program can be run under any mode:
 //!
-//! | variable     | values                                                        | default                  |
-//! |--------------|---------------------------------------------------------------|--------------------------|
-//! | `MODE`       | `fast`, `check`, `stress`                                     | `fast`                   |
-//! | `SEED`       | a number                                                      | 0                        |
-//! | `THREADS`    | a number from 1                                               | the machine's processors |
-//! | `GPU`        | `h100`, `h200`, `a100`, `rtx4090`                             | `h100`                   |
-//! | `STEP_LIMIT` | warp instructions that a launch may run                       | 2^36: some minutes       |
-//! | `CPU`        | `baseline`, `avx2`, `avx512`: the build of the instructions   | the machine's fastest    |
-//! | `PROFILE`    | a file for the counters as JSON, or `-`: as a table on stderr | none                     |
+//! | variable      | values                                                        | default                  |
+//! |---------------|---------------------------------------------------------------|--------------------------|
+//! | `MODE`        | `fast`, `check`, `stress`                                     | `fast`                   |
+//! | `SEED`        | a number                                                      | 0                        |
+//! | `THREADS`     | a number from 1                                               | the machine's processors |
+//! | `GPU`         | `h100`, `h200`, `a100`, `rtx4090`                             | `h100`                   |
+//! | `STEP_LIMIT`  | warp instructions that a launch may run                       | 2^36: some minutes       |
+//! | `FAIL_LAUNCH` | which launch of a context fails, as if the card broke down    | none                     |
+//! | `CPU`         | `baseline`, `avx2`, `avx512`: the build of the instructions   | the machine's fastest    |
+//! | `PROFILE`     | a file for the counters as JSON, or `-`: as a table on stderr | none                     |
 
 pub mod card;
 
@@ -50,6 +51,9 @@ pub struct Settings {
     pub card: &'static Card,
     /// Warp instructions that a launch may run before it is taken for one without end.
     pub step_limit: u64,
+    /// The launch of each context that fails, counted from 0, as if the card broke down: for programs to try what they do
+    /// then.
+    pub fail_launch: Option<u64>,
     /// Which build of the instructions runs; all give the same bits.
     pub cpu: Cpu,
     /// Where the counters go when the process ends.
@@ -102,6 +106,7 @@ impl Settings {
             Card::ALL.iter().position(|card| card.key == value).map(|i| i as u64)
         })?;
         let step_limit = one("STEP_LIMIT", "a number from 1", &|value| value.parse().ok().filter(|limit| *limit > 0))?;
+        let fail_launch = one("FAIL_LAUNCH", "a number from 0", &|value| value.parse().ok())?;
         let names: Vec<&str> = Cpu::available().iter().map(|cpu| cpu.name()).collect();
         let expected = format!("one of those that this machine can run: {}", names.join(", "));
         let cpu = one("CPU", &expected, &|value| index_in(&names, value))?;
@@ -114,6 +119,7 @@ impl Settings {
             },
             card: Card::ALL[card.unwrap_or(0) as usize],
             step_limit: step_limit.unwrap_or(STEP_LIMIT),
+            fail_launch,
             cpu: cpu.map_or_else(Cpu::best, |i| Cpu::available()[i as usize]),
             profile: lookup("CUDA_EMULATOR_PROFILE").filter(|value| !value.is_empty()).map(|value| match &*value {
                 "-" => Profile::Table,
@@ -141,7 +147,7 @@ mod tests {
         assert_eq!(settings.card.key, "h100");
         assert!(settings.n_threads >= 1);
         assert_eq!(settings.cpu, Cpu::best());
-        assert_eq!(settings.step_limit, 1 << 36);
+        assert_eq!((settings.step_limit, settings.fail_launch), (1 << 36, None));
     }
 
     #[test]
@@ -152,11 +158,12 @@ mod tests {
             ("THREADS", "3"),
             ("GPU", "a100"),
             ("STEP_LIMIT", "9"),
+            ("FAIL_LAUNCH", "0"),
             ("CPU", "baseline"),
             ("PROFILE", "/tmp/x.json"),
         ];
         let settings = read(&pairs).unwrap();
-        assert_eq!((settings.step_limit, settings.cpu), (9, Cpu::Baseline));
+        assert_eq!((settings.step_limit, settings.fail_launch, settings.cpu), (9, Some(0), Cpu::Baseline));
         assert_eq!((settings.mode, settings.seed, settings.n_threads), (Mode::Stress, 7, 3));
         assert_eq!((settings.card.key, settings.profile), ("a100", Some(Profile::Json("/tmp/x.json".into()))));
         assert_eq!(read(&[("PROFILE", "-")]).unwrap().profile, Some(Profile::Table));
@@ -180,6 +187,7 @@ mod tests {
             ("GPU", "h1000", "rtx4090"),
             ("STEP_LIMIT", "0", "1"),
             ("STEP_LIMIT", "2^36", "number"),
+            ("FAIL_LAUNCH", "-1", "number"),
             ("CPU", "AVX2", "baseline"),
         ] {
             let message = read(&[(name, value)]).unwrap_err().to_string();

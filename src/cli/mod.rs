@@ -17,6 +17,7 @@ mod perplexity;
 mod plan;
 mod progress;
 mod sampling;
+mod serve;
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -42,6 +43,7 @@ enum Command {
     Inspect(inspect::Inspect),
     Moderate(moderate::Moderate),
     Plan(plan::Plan),
+    Serve(serve::Serve),
     Bench(bench::Bench),
     Doctor(doctor::Doctor),
 }
@@ -51,6 +53,7 @@ Examples:
   gale doctor                                        is this machine fit for it?
   gale plan -m Mistral-7B-v0.1                       how much memory does the model take?
   gale generate -m Mistral-7B-v0.1 -p 'Once upon'    write on
+  gale serve -m Mistral-7B-Instruct-v0.1             answer over HTTP, as OpenAI's API does
   gale bench -m Mistral-7B-v0.1                      how fast is it?
 
 A model is a directory as Hugging Face has it: config.json, model*.safetensors, tokenizer.json.
@@ -70,6 +73,7 @@ pub fn main() -> ExitCode {
         Command::Inspect(command) => command.run(),
         Command::Moderate(command) => command.run(),
         Command::Plan(command) => command.run(),
+        Command::Serve(command) => command.run(),
         Command::Bench(command) => command.run(),
         Command::Doctor(command) => command.run(),
     };

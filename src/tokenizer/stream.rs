@@ -54,7 +54,8 @@ impl<'a> TextStream<'a> {
         }
         self.ids.push(id);
         let text = self.pending()?;
-        if (text.is_empty() || text.ends_with(REPLACEMENT)) && self.ids.len() - self.n_prefix < MAX_PENDING {
+        let may_go_on = text.is_empty() || (text.ends_with(REPLACEMENT) && !self.is_whole());
+        if may_go_on && self.ids.len() - self.n_prefix < MAX_PENDING {
             return Ok(String::new());
         }
         self.complete()?;
@@ -76,6 +77,12 @@ impl<'a> TextStream<'a> {
             // An invalid byte can change how those before it are decoded, but what is given out stays.
             None => self.tokenizer.decode(&self.ids[self.n_prefix..], true),
         }
+    }
+
+    /// Whether the pending ids are whole characters, of which the last may be U+FFFD itself.
+    fn is_whole(&self) -> bool {
+        let bytes: Vec<u8> = self.ids[self.n_prefix..].iter().flat_map(|&id| self.tokenizer.bytes(id)).collect();
+        str::from_utf8(&bytes).is_ok()
     }
 
     /// The pending ids become the prefix.

@@ -206,6 +206,10 @@ impl Driver {
     }
 
     fn launch(&self, Launch { kernel, shape, params, is_cooperative }: &Launch, ordinal: u64) -> Result {
+        if self.settings.fail_launch == Some(ordinal) {
+            report(&format!("launch {ordinal}, of {}, fails because CUDA_EMULATOR_FAIL_LAUNCH is set", kernel.name));
+            return Err(Error::ECC_UNCORRECTABLE);
+        }
         let (mut regions, shadow) = {
             let memory = self.memory();
             (memory.regions(), memory.shadow().cloned())

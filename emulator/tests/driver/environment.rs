@@ -41,6 +41,24 @@ fn child_before_init() {
 }
 
 #[test]
+fn a_launch_fails_when_it_is_asked_to() {
+    let output = succeeds("environment::child_fail_launch", &[("FAIL_LAUNCH", "2")]);
+    let text = stderr(&output);
+    assert!(text.contains("cuda-emulator: launch 2, of k, fails because CUDA_EMULATOR_FAIL_LAUNCH is set"), "{text}");
+}
+
+#[test]
+#[ignore = "run by another test"]
+fn child_fail_launch() {
+    const ECC_UNCORRECTABLE: u32 = 214;
+    let _context = Context::new();
+    let kernel = Kernel::new(&per_thread("mov.u32 %r0, 7;"), "k");
+    let out = upload(&[0; 1]);
+    let runs: Vec<u32> = (0..4).map(|_| kernel.run(1, 1, &[out])).collect();
+    assert_eq!(runs, [0, 0, ECC_UNCORRECTABLE, ECC_UNCORRECTABLE], "and the context stays broken");
+}
+
+#[test]
 fn another_card_has_other_numbers() {
     succeeds("environment::child_rtx4090", &[("GPU", "rtx4090")]);
 }

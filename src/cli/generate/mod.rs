@@ -1,6 +1,5 @@
 mod cold_start;
 mod output;
-mod stop;
 pub(super) mod timing;
 
 use std::ffi::OsString;
@@ -18,7 +17,7 @@ use gale::prompt::{self, ChatFormat, Message, Role};
 use gale::ring::Position;
 use gale::sampler::{Finished, Limits, Record};
 use gale::session::Session;
-use gale::tokenizer::{TextStream, Tokenizer};
+use gale::tokenizer::{StopFilter, TextStream, Tokenizer};
 use signal_hook::consts::SIGINT;
 
 use super::model::Model;
@@ -28,7 +27,6 @@ use super::sampling::SamplingArgs;
 use super::{INTERRUPTED, say};
 use cold_start::ColdStart;
 use output::Output;
-use stop::StopFilter;
 use timing::Timing;
 
 /// Writes on from a prompt, or answers it with --chat

@@ -2,9 +2,7 @@
 
 use std::io::{self, Write};
 
-use gale::tokenizer::TextStream;
-
-use super::stop::StopFilter;
+use gale::tokenizer::{StopFilter, TextStream};
 
 pub enum Output<'a> {
     Text {

@@ -1,0 +1,54 @@
+//! The bytes of a single token, which need not be whole characters.
+//!
+//! Three spellings are in use. A decoder knows the first two, but for tokens that are parts of characters:
+//!
+//! ```text
+//!   ▁Paris   a word with a space before it        (SentencePiece)
+//!   <0xC3>   one byte                             (SentencePiece, what has no token)
+//!   ĠParis   a letter for each byte, Ġ is 0x20    (GPT-2's byte-level alphabet)
+//! ```
+
+use super::Tokenizer;
+
+impl Tokenizer {
+    /// What the token adds to a text that it stands within. A special token is its name; an id that only the model has is
+    /// nothing.
+    pub fn bytes(&self, id: u32) -> Vec<u8> {
+        let Some(token) = self.token(id) else { return vec![] };
+        if self.is_special(id) {
+            return token.into_bytes();
+        }
+        let is_literal = || self.decode(&[id], true).is_ok_and(|it| it == token);
+        if let Some(byte) = hex_byte(&token).filter(|_| !is_literal()) {
+            return vec![byte];
+        }
+        let decoded = self.within_text(id).unwrap_or_else(|| token.clone());
+        if decoded.contains(char::REPLACEMENT_CHARACTER) {
+            return letters_to_bytes(&token).unwrap_or_else(|| decoded.into_bytes());
+        }
+        decoded.into_bytes()
+    }
+
+    /// Decoders strip the first space of a text: so decode the token after another one.
+    fn within_text(&self, id: u32) -> Option<String> {
+        let anchor = *self.encode("a", false).ok()?.last()?;
+        let before = self.decode(&[anchor], true).ok()?;
+        self.decode(&[anchor, id], true).ok()?.strip_prefix(&before).map(str::to_owned)
+    }
+}
+
+/// `<0xC3>`
+fn hex_byte(token: &str) -> Option<u8> {
+    let digits = token.strip_prefix("<0x")?.strip_suffix('>').filter(|it| it.len() == 2)?;
+    u8::from_str_radix(digits, 16).ok()
+}
+
+/// GPT-2's alphabet: printable bytes of Latin-1 are themselves, the others are the letters from U+0100 on.
+fn letters_to_bytes(token: &str) -> Option<Vec<u8>> {
+    let is_printable = |byte: &u8| matches!(byte, b'!'..=b'~' | 0xA1..=0xAC | 0xAE..=0xFF);
+    let byte = |letter: char| match u32::from(letter) {
+        code @ 0..=0xFF => Some(code as u8).filter(is_printable),
+        code => (0..=255u8).filter(|byte| !is_printable(byte)).nth(code as usize - 0x100),
+    };
+    token.chars().map(byte).collect()
+}

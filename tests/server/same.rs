@@ -1,0 +1,116 @@
+//! The same question has the same answer, whoever asks and however.
+
+use crate::http::Stream;
+use crate::server::{MODEL, Server, gale};
+use serde_json::{Value, json};
+use std::thread;
+
+const COMPLETIONS: &str = "/v1/completions";
+
+fn generated(args: &[&str]) -> String {
+    let output = gale(&[&["generate", "-m", MODEL.dir()], args].concat()).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.strip_suffix('\n').unwrap().to_owned()
+}
+
+fn text(answer: &Value) -> &str {
+    answer["choices"][0]["text"].as_str().unwrap()
+}
+
+#[test]
+fn greedy_answers_are_those_of_the_command_line() {
+    let server = Server::start(&[]);
+    for prompt in ["Hello", "The capital of France is", "日本"] {
+        let answer = server.completion(&json!({ "prompt": prompt, "max_tokens": 24, "temperature": 0 }));
+        assert_eq!(text(&answer), generated(&["-p", prompt, "-n", "24", "--greedy"]));
+        let messages = json!([{ "role": "system", "content": "Be." }, { "role": "user", "content": prompt }]);
+        let answer = server.chat(&json!({ "messages": messages, "max_tokens": 24, "temperature": 0 }));
+        let content = answer["choices"][0]["message"]["content"].as_str().unwrap();
+        let want = generated(&["--chat", "--system", "Be.", "-p", prompt, "-n", "24", "--greedy"]);
+        assert_eq!(content, want);
+    }
+}
+
+#[test]
+fn sampled_answers_are_those_of_the_command_line() {
+    let server = Server::start(&[]);
+    let request = json!({ "prompt": "Hello", "max_tokens": 24, "seed": 7, "temperature": 0.9, "top_k": 200, "top_p": 0.9,
+        "min_p": 0.001, "repetition_penalty": 1.2, "ignore_eos": true });
+    let want = generated(&[
+        "-p",
+        "Hello",
+        "-n",
+        "24",
+        "--seed",
+        "7",
+        "--temperature",
+        "0.9",
+        "--top-k",
+        "200",
+        "--top-p",
+        "0.9",
+        "--min-p",
+        "0.001",
+        "--repetition-penalty",
+        "1.2",
+        "--ignore-eos",
+    ]);
+    assert_eq!(text(&server.completion(&request)), want);
+}
+
+/// Streamed or not, alone or in a queue of others, in another process.
+#[test]
+fn the_same_seed_gives_the_same_answer() {
+    let server = Server::start(&[]);
+    let request = json!({ "prompt": "Hello", "max_tokens": 20, "seed": 11, "ignore_eos": true });
+    let alone = server.completion(&request);
+    let mut streamed = request.clone();
+    streamed["stream"] = true.into();
+    thread::scope(|scope| {
+        for seed in 0..4 {
+            let other = json!({ "prompt": [1, 80 + seed], "max_tokens": 7, "seed": seed });
+            scope.spawn({
+                let server = &server;
+                move || server.completion(&other)
+            });
+        }
+        for _ in 0..2 {
+            scope.spawn(|| assert_eq!(text(&server.completion(&request)), text(&alone)));
+            scope.spawn(|| assert_eq!(Stream::post(server.client(), COMPLETIONS, &streamed).text(0), text(&alone)));
+        }
+    });
+    assert_eq!(text(&Server::start(&["--chunk", "3", "--no-graph"]).completion(&request)), text(&alone));
+}
+
+#[test]
+fn another_seed_gives_another_answer_and_none_is_random() {
+    let server = Server::start(&[]);
+    let ask = |seed: Value| {
+        let answer =
+            server.completion(&json!({ "prompt": "Hello", "max_tokens": 20, "seed": seed, "ignore_eos": true }));
+        text(&answer).to_owned()
+    };
+    assert_ne!(ask(json!(1)), ask(json!(2)));
+    assert_ne!(ask(Value::Null), ask(Value::Null));
+    assert_eq!(ask(json!(-1)), ask(json!(u64::MAX)));
+}
+
+/// Answer k has the seed of the request and k.
+#[test]
+fn several_answers_are_those_of_several_requests() {
+    let server = Server::start(&[]);
+    let ask = |prompt: Value, seed: u64, n: u64| {
+        server.completion(&json!({ "prompt": prompt, "max_tokens": 9, "seed": seed, "n": n, "ignore_eos": true }))
+    };
+    let (a, b) = (json!([1, 75]), json!([1, 90, 91]));
+    let all = ask(json!([a, b]), 40, 3);
+    let choices = all["choices"].as_array().unwrap();
+    assert_eq!(choices.iter().map(|it| it["index"].as_u64().unwrap()).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
+    for (i, choice) in choices.iter().enumerate() {
+        let prompt = if i < 3 { &a } else { &b };
+        assert_eq!(choice["text"], text(&ask(prompt.clone(), 40 + i as u64 % 3, 1)));
+    }
+    assert_eq!(all["usage"]["prompt_tokens"], 5);
+    assert_eq!(all["usage"]["completion_tokens"], 54);
+}
