@@ -7,8 +7,11 @@ mod generate;
 mod logits;
 mod model;
 mod options;
+mod output;
 mod plan;
+mod profile;
 mod progress;
+mod synth;
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -30,6 +33,8 @@ enum Command {
     Logits(logits::Logits),
     Plan(plan::Plan),
     Bench(bench::Bench),
+    Profile(profile::Profile),
+    Synth(synth::Synth),
     Doctor(doctor::Doctor),
 }
 
@@ -50,6 +55,8 @@ pub fn main() -> ExitCode {
         Command::Logits(command) => command.run(),
         Command::Plan(command) => command.run(),
         Command::Bench(command) => command.run(),
+        Command::Profile(command) => command.run(),
+        Command::Synth(command) => command.run(),
         Command::Doctor(command) => command.run(),
     };
     match done {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use gale::config::Config;
+use gale::config::{Config, shapes};
 use gale::device::{Device, DeviceChoice, DeviceError};
 use gale::error::{Error, Result};
 use gale::plan::Plan;
@@ -13,22 +13,29 @@ use gale::weights::Weights;
 use super::progress::Progress;
 use super::say;
 
-/// A model directory, read and checked; its weights are still in their files.
+/// A model directory, read and checked; its weights are still in their files. Or only a shape, whose weights will be noise.
 pub struct Model {
+    /// The name of the shape, if it is one.
     pub dir: PathBuf,
     pub config: Config,
-    weights: Weights,
+    /// None of a shape.
+    weights: Option<Weights>,
 }
 
 impl Model {
     pub fn open(dir: &Path) -> Result<Self> {
         let config = Config::load(dir)?;
         let weights = Weights::open(dir, &config)?;
-        Ok(Self { dir: dir.into(), config, weights })
+        Ok(Self { dir: dir.into(), config, weights: Some(weights) })
+    }
+
+    pub fn of_shape(name: &str) -> Result<Self> {
+        Ok(Self { dir: name.into(), config: shapes::shape(name)?, weights: None })
     }
 
     pub fn plan(&self, options: &Options) -> Result<Plan> {
-        Session::plan(&self.config, self.weights.weight_type(), options)
+        let weight_type = self.weights.as_ref().map_or(self.config.weight_type, Weights::weight_type);
+        Session::plan(&self.config, weight_type, options)
     }
 
     /// The tokenizer, for what only works with one.
@@ -43,12 +50,16 @@ impl Model {
     pub fn load(self, choice: DeviceChoice, options: Options) -> anyhow::Result<(Device, Session)> {
         let plan = self.plan(&options)?; // bad options are refused before anything is opened
         let device = Device::open(choice)?;
-        if let Some(notice) = self.weights.notice() {
+        if let Some(notice) = self.weights.as_ref().and_then(Weights::notice) {
             say(format_args!("gale: {notice}"));
         }
         let progress = Progress::of_bytes("loading");
-        let loaded =
-            Session::load(&device, self.config, &self.weights, options, &mut |done, total| progress.set(done, total));
+        let loaded = match &self.weights {
+            Some(weights) => {
+                Session::load(&device, self.config, weights, options, &mut |done, total| progress.set(done, total))
+            }
+            None => Session::load_noise(&device, self.config, options),
+        };
         match loaded {
             Ok(session) => {
                 progress.finish();

@@ -6,7 +6,9 @@
 //! and the arithmetic of the formula, so that time can be judged against the card's limits.
 
 mod copy;
+mod read;
 mod tile;
+mod noise;
 mod product;
 mod embed;
 mod qkv;
@@ -25,8 +27,10 @@ pub use decode_attention::{DecodeAttention, N_PARTS, NO_WINDOW};
 pub use embed::Embed;
 pub use gate_up::GateUp;
 pub use lm_head::{LmHead, best_token};
+pub use noise::Noise;
 pub use product::{MAX_TOKENS, norm_shared_bytes, squares_shape};
 pub use qkv::Qkv;
+pub use read::Read;
 pub use residual::Residual;
 pub use sample::{NO_TOKEN, SAMPLE_MAX_VOCAB, SAMPLE_PARAMS, SAMPLE_RECORD, Sample};
 pub use tile::{Tile, n_tiled, tiles_shape};

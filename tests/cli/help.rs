@@ -1,6 +1,6 @@
 use crate::program::{command, finish, gale};
 
-const COMMANDS: [(&str, &[&str]); 5] = [
+const COMMANDS: [(&str, &[&str]); 7] = [
     (
         "generate",
         &[
@@ -28,7 +28,29 @@ const COMMANDS: [(&str, &[&str]); 5] = [
     ),
     ("logits", &["--model", "--ids", "--last", "--chunk", "--no-graph", "--ctx", "--device", "--output"]),
     ("plan", &["--model", "--ctx", "--chunk"]),
-    ("bench", &["--model", "--n-prompt", "--n-gen", "--depth", "--repetitions", "--device", "--output"]),
+    (
+        "bench",
+        &[
+            "--model",
+            "--shape",
+            "--n-prompt",
+            "--n-gen",
+            "--depth",
+            "--repetitions",
+            "--device",
+            "--output",
+            "--file",
+            "--kernel",
+            "--m ",
+            "--n ",
+            "--k ",
+        ],
+    ),
+    (
+        "profile",
+        &["--model", "--shape", "--depth", "--repetitions", "--json", "--svg", "--ptx", "--sass", "--arch", "--device"],
+    ),
+    ("synth", &["--shape", "--output", "--shard-bytes"]),
     ("doctor", &["--device"]),
 ];
 

@@ -6,4 +6,6 @@ mod generate;
 mod help;
 mod logits;
 mod plan;
+mod profile;
 mod program;
+mod synth;
