@@ -4,6 +4,8 @@
 //! that we do not do is refused by name: running it differently would give wrong text and no error.
 
 mod refuse;
+pub mod shapes;
+mod write;
 
 use std::path::Path;
 

@@ -3,6 +3,8 @@
 //! Modules in reading order; each uses only those below it, but for [`error`], which names what the device says.
 
 pub mod server;
+pub mod roofline;
+pub mod synth;
 pub mod session;
 pub mod model;
 pub mod loader;
@@ -17,6 +19,7 @@ pub mod plan;
 pub mod weights;
 pub mod ring;
 pub mod rope;
+pub mod noise;
 pub mod config;
 mod json;
 pub mod error;

@@ -8,6 +8,10 @@
 //! at its disposal, so that one is filled while the device reads the other. `tile` reads it there itself: there is no
 //! copy in between, and device memory holds nothing but the plan at any time.
 
+mod noise;
+
+pub use noise::noise_weights;
+
 use crate::{
     config::WeightType,
     device::{Buffer, Device, DeviceError, Staging},

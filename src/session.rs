@@ -8,11 +8,11 @@ pub use options::Options;
 
 use crate::{
     config::{Config, WeightType},
-    device::{Device, DeviceError, Graph},
+    device::{Device, DeviceError, Graph, Launched},
     error::{Error, Result},
     kernel::Half,
     kernels::MAX_TOKENS,
-    loader::{LoadTimes, Loaded, Loader},
+    loader::{LoadTimes, Loaded, Loader, noise_weights},
     model::{Forward, Keep, Model},
     plan::{Plan, Sizes},
     ring::{Position, Ring},
@@ -92,8 +92,34 @@ impl Session {
         options: Options,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Session> {
+        let weight_type = weights.weight_type();
+        Session::build(device, config, weight_type, options, |config, plan| match weight_type {
+            WeightType::Bf16 => load::<bf16>(device, config, plan, weights, progress),
+            WeightType::F16 => load::<f16>(device, config, plan, weights, progress),
+        })
+    }
+
+    /// The same with weights that nobody trained, in bf16: a shape to be measured, see [`crate::noise`].
+    ///
+    /// # Errors
+    /// Options that the model cannot follow, too little device memory.
+    pub fn load_noise(device: &Device, config: Config, options: Options) -> Result<Session> {
+        Session::build(device, config, WeightType::Bf16, options, |config, plan| {
+            let Loaded { buffers, times } = noise_weights(device, config, plan)?;
+            Ok((Box::new(Model::new(device, config.clone(), plan, buffers)?), times))
+        })
+    }
+
+    /// Allocates everything; `load` makes the model, with its weights.
+    fn build(
+        device: &Device,
+        config: Config,
+        weight_type: WeightType,
+        options: Options,
+        load: impl FnOnce(&Config, &Plan) -> Result<(Box<dyn Forward>, LoadTimes)>,
+    ) -> Result<Session> {
         let (ring, sizes) = options.sizes(&config)?;
-        let plan = Plan::new(&config, weights.weight_type(), sizes);
+        let plan = Plan::new(&config, weight_type, sizes);
         // Better now than after the upload of the weights.
         let (free, total) = device.memory_info()?;
         let requested = plan.total_bytes() as usize;
@@ -101,10 +127,7 @@ impl Session {
             return Err(DeviceError::OutOfMemory { requested, free, total }.into());
         }
         let allocated_before = device.allocated_bytes();
-        let (model, load_times) = match weights.weight_type() {
-            WeightType::Bf16 => load::<bf16>(device, &config, &plan, weights, progress)?,
-            WeightType::F16 => load::<f16>(device, &config, &plan, weights, progress)?,
-        };
+        let (model, load_times) = load(&config, &plan)?;
         let allocated = (device.allocated_bytes() - allocated_before) as u64;
         assert_eq!(allocated, plan.total_bytes(), "the plan is what is allocated");
         let mut session = Session {
@@ -256,6 +279,23 @@ impl Session {
         self.last_row = 0;
         self.staged.clear();
         Ok(())
+    }
+
+    /// Takes the token that is chosen, launch by launch, and says what each took.
+    ///
+    /// # Errors
+    /// As [`Session::choice`], and a context that is full.
+    pub fn trace_step(&mut self) -> Result<Vec<Launched>> {
+        let (id, position) = (self.choice()?, self.position.0);
+        if let Some(max) = self.ring.max_positions().filter(|max| position >= *max) {
+            return Err(Error::Context { max, needed: position + 1 });
+        }
+        let model = &mut *self.model;
+        let launches = self.device.trace(position, || decode_step(model))?;
+        self.history.push(id);
+        self.position.0 += 1;
+        self.unread = self.position;
+        Ok(launches)
     }
 
     /// The record of a position's token, which is on its way.

@@ -9,7 +9,9 @@ mod kernels {
     mod gate_up;
     mod lm_head;
     mod copy;
+    mod read;
     mod tile;
+    mod noise;
     mod embed;
     mod decode_attention;
     mod commit;

@@ -9,11 +9,12 @@ mod model;
 
 use common::tiles::tiles_of;
 use common::{Case, Weight, assert_same_bits, for_all};
-use gale::config::{Config, WeightType};
+use gale::config::{Config, WeightType, shapes};
 use gale::device::Device;
 use gale::error::Result;
-use gale::loader::{Loaded, Loader};
+use gale::loader::{Loaded, Loader, noise_weights};
 use gale::plan::{Plan, Sizes};
+use gale::synth;
 use gale::weights::{Weights, names};
 use half::{bf16, f16};
 use model::{Model, Tensor, check};
@@ -153,4 +154,27 @@ fn what_a_reader_meets_is_the_error() {
         let weights = model.open().unwrap();
         check_bits(&load::<f16>(loader, case.device, &config, &weights).unwrap(), &config, &model);
     });
+}
+
+/// A shape's weights are the same on the device as from the files that `gale synth` writes.
+#[test]
+fn noise_is_the_same_from_files() {
+    for name in ["tiny", "wide heads, tied"] {
+        let tiny = shapes::shape("tiny").unwrap();
+        let config = match name {
+            "tiny" => tiny,
+            _ => Config { head_dim: 40, n_kv_heads: 1, hidden_dim: 72, dim: 56, tie_embeddings: true, ..tiny },
+        };
+        let dir = tempfile::tempdir().unwrap();
+        synth::write(dir.path(), &config, 40_000, &mut |_, _| {}).unwrap();
+        assert_eq!(Config::load(dir.path()).unwrap(), config);
+        let weights = Weights::open(dir.path(), &config).unwrap();
+        let (device, plan) = (common::open(), Plan::new(&config, WeightType::Bf16, SIZES));
+        let from_files = load::<bf16>(Loader::default(), &device, &config, &weights).unwrap().buffers;
+        let made = noise_weights(&device, &config, &plan).unwrap().buffers;
+        assert!(made.keys().eq(from_files.keys()));
+        for (buffer, tiles) in made {
+            assert_same_bits(&tiles.to_vec().unwrap(), &from_files[&buffer].to_vec().unwrap());
+        }
+    }
 }

@@ -1,7 +1,7 @@
-//! How fast the device's memory is, measured: the roof that every kernel is under.
+//! How fast the device's memory is, measured: the roofs that every kernel is under.
 
 use gale::device::{Device, Result};
-use gale::kernels::Copy;
+use gale::kernels::{Copy, Read};
 
 /// Far larger than any L2 cache.
 const GPU_BYTES: usize = 1 << 30;
@@ -9,21 +9,41 @@ const GPU_BYTES: usize = 1 << 30;
 const EMULATOR_BYTES: usize = 1 << 20;
 const N_RUNS: usize = 5;
 
-/// Bytes read and written per second by the copy kernel: the best of a few runs, timed by the device.
-pub fn of_copy(device: &Device) -> Result<f64> {
-    let (free, _) = device.memory_info()?;
-    let wanted = if device.is_emulator() { EMULATOR_BYTES } else { GPU_BYTES };
-    let n = wanted.min(free / 4).next_multiple_of(16);
-    let from = device.zeroed::<u8>(&[n])?;
-    let mut to = device.zeroed::<u8>(&[n])?;
-    let copy = Copy { from: &from, to: &mut to, n: n as u64 };
+/// Bytes a second, the best of a few runs, timed by the device.
+#[derive(Clone, Copy, Debug)]
+pub struct Bandwidth {
+    /// Read and written by a copy.
+    pub copy: f64,
+    /// Read by a kernel that only reads, as those of a step nearly do.
+    pub read: f64,
+}
+
+impl Bandwidth {
+    /// Takes a quarter of the free memory for each of two buffers, or 1 GiB if that is less, and gives it back.
+    pub fn measure(device: &Device) -> Result<Bandwidth> {
+        let (free, _) = device.memory_info()?;
+        let wanted = if device.is_emulator() { EMULATOR_BYTES } else { GPU_BYTES };
+        let n = wanted.min(free / 4) / 16 * 16;
+        let from = device.zeroed::<u8>(&[n])?;
+        let mut to = device.zeroed::<u8>(&[n])?;
+        let mut sum = device.zeroed::<u32>(&[1])?;
+        let copy = Copy { from: &from, to: &mut to, n: n as u64 };
+        let read = Read { from: &from, sum: &mut sum, n: n as u64 };
+        Ok(Bandwidth {
+            copy: best_rate(device, copy.bytes(), || copy.launch(device))?,
+            read: best_rate(device, read.bytes(), || read.launch(device))?,
+        })
+    }
+}
+
+fn best_rate(device: &Device, bytes: u64, launch: impl Fn() -> Result<()>) -> Result<f64> {
     let mut best: f64 = 0.0;
     for _ in 0..N_RUNS {
         let start = device.record()?;
-        copy.launch(device)?;
+        launch()?;
         let end = device.record()?;
         end.wait()?;
-        best = best.max(copy.bytes() as f64 / (f64::from(start.elapsed_ms(&end)?) / 1e3));
+        best = best.max(bytes as f64 / (f64::from(start.elapsed_ms(&end)?) / 1e3));
     }
     Ok(best)
 }

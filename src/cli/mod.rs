@@ -14,10 +14,13 @@ mod model;
 mod moderate;
 mod options;
 mod perplexity;
+mod output;
 mod plan;
+mod profile;
 mod progress;
 mod sampling;
 mod serve;
+mod synth;
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -45,6 +48,8 @@ enum Command {
     Plan(plan::Plan),
     Serve(serve::Serve),
     Bench(bench::Bench),
+    Profile(profile::Profile),
+    Synth(synth::Synth),
     Doctor(doctor::Doctor),
 }
 
@@ -75,6 +80,8 @@ pub fn main() -> ExitCode {
         Command::Plan(command) => command.run(),
         Command::Serve(command) => command.run(),
         Command::Bench(command) => command.run(),
+        Command::Profile(command) => command.run(),
+        Command::Synth(command) => command.run(),
         Command::Doctor(command) => command.run(),
     };
     match done {

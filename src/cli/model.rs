@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use gale::config::Config;
+use gale::config::{Config, WeightType, shapes};
 use gale::device::{Device, DeviceChoice, DeviceError};
 use gale::error::{Error, Result};
 use gale::plan::Plan;
@@ -14,27 +14,37 @@ use super::fit::Fit;
 use super::progress::Progress;
 use super::say;
 
-/// A model directory, read and checked; its weights are still in their files.
+/// A model directory, read and checked; its weights are still in their files. Or only a shape, whose weights will be noise.
 pub struct Model {
+    /// The name of the shape, if it is one.
     pub dir: PathBuf,
     pub config: Config,
-    weights: Weights,
+    /// None of a shape.
+    weights: Option<Weights>,
 }
 
 impl Model {
     pub fn open(dir: &Path) -> Result<Self> {
         let config = Config::load(dir)?;
         let weights = Weights::open(dir, &config)?;
-        Ok(Self { dir: dir.into(), config, weights })
+        Ok(Self { dir: dir.into(), config, weights: Some(weights) })
+    }
+
+    pub fn of_shape(name: &str) -> Result<Self> {
+        Ok(Self { dir: name.into(), config: shapes::shape(name)?, weights: None })
     }
 
     pub fn plan(&self, options: &Options) -> Result<Plan> {
-        Session::plan(&self.config, self.weights.weight_type(), options)
+        Session::plan(&self.config, self.weight_type(), options)
+    }
+
+    fn weight_type(&self) -> WeightType {
+        self.weights.as_ref().map_or(self.config.weight_type, Weights::weight_type)
     }
 
     /// How it fits into memory with these options.
     pub fn fit(&self, options: Options) -> Fit<'_> {
-        Fit { config: &self.config, weight_type: self.weights.weight_type(), options }
+        Fit { config: &self.config, weight_type: self.weight_type(), options }
     }
 
     /// The tokenizer, for what only works with one.
@@ -48,12 +58,17 @@ impl Model {
         let plan = self.plan(&options)?; // bad options are refused before anything is opened
         let device = Device::open(choice)?;
         let (free, _) = device.memory_info()?;
-        if let Some(notice) = self.weights.notice() {
+        if let Some(notice) = self.weights.as_ref().and_then(Weights::notice) {
             say(format_args!("gale: {notice}"));
         }
         let progress = Progress::of_bytes("loading");
-        let (config, report) = (self.config.clone(), &mut |done, total| progress.set(done, total));
-        let loaded = Session::load(&device, config, &self.weights, options, report);
+        let config = self.config.clone();
+        let loaded = match &self.weights {
+            Some(weights) => {
+                Session::load(&device, config, weights, options, &mut |done, total| progress.set(done, total))
+            }
+            None => Session::load_noise(&device, config, options),
+        };
         match loaded {
             Ok(session) => {
                 progress.finish();

@@ -6,13 +6,39 @@ use std::str::FromStr;
 
 use clap::{Args, value_parser};
 use gale::device::DeviceChoice;
+use gale::error::Error;
 use gale::session::Options;
+
+use super::model::Model;
 
 #[derive(Args)]
 pub struct ModelDir {
     /// The model: a directory with config.json, model*.safetensors and, for text, tokenizer.json
     #[arg(short = 'm', long = "model", value_name = "DIR")]
     pub dir: PathBuf,
+}
+
+/// A model, or only the shape of one. A command says in its own group that one of them is needed.
+#[derive(Args)]
+pub struct ModelOrShape {
+    /// The model: a directory with config.json and model*.safetensors
+    #[arg(short = 'm', long = "model", value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+
+    /// A model of this shape with random weights in bf16, made on the device: mistral-7b, smollm2-135m, tiny and others (an
+    /// unknown name lists them)
+    #[arg(long, value_name = "NAME")]
+    pub shape: Option<String>,
+}
+
+impl ModelOrShape {
+    pub fn open(&self) -> Result<Model, Error> {
+        match (&self.dir, &self.shape) {
+            (Some(dir), _) => Model::open(dir),
+            (None, Some(name)) => Model::of_shape(name),
+            (None, None) => unreachable!("the command's group asks for one"),
+        }
+    }
 }
 
 /// What memory depends on.
@@ -57,7 +83,22 @@ impl Sizes {
     }
 }
 
+/// The error for an option that another leaves without effect.
+pub fn without_effect(option: &'static str, beside: &str) -> Error {
+    Error::Option { option, expected: format!("not beside {beside}, where it has no effect"), found: "it".into() }
+}
+
 impl Running {
+    /// An error if anything is asked for that only a model has.
+    pub fn refuse_beside(&self, option: &str) -> Result<(), Error> {
+        let given = [
+            ("--no-graph", self.no_graph),
+            ("--chunk", self.sizes.chunk.is_some()),
+            ("--ctx", self.sizes.ctx.is_some()),
+        ];
+        given.into_iter().find(|(_, is_given)| *is_given).map_or(Ok(()), |(name, _)| Err(without_effect(name, option)))
+    }
+
     pub fn options(&self) -> Options {
         Options { graph: !self.no_graph, ..self.sizes.options() }
     }

@@ -109,7 +109,7 @@ impl Device {
         // (checked by `kernel!` when gale is compiled), their lengths match (asserted by the launcher), and in
         // bounds for those lengths is what tests/kernels shows on the emulator, which faults on any other access.
         // The memory outlives the launch: freeing it waits for the stream, and a graph keeps it.
-        unsafe {
+        self.traced(name, || unsafe {
             result::launch_kernel(
                 function,
                 (grid.x, grid.y, grid.z),
@@ -118,7 +118,7 @@ impl Device {
                 self.stream(),
                 &mut params,
             )
-        }
-        .map_err(|error| DeviceError::call(format!("launching {name} on {grid:?}"))(error))
+            .map_err(|error| DeviceError::call(format!("launching {name} on {grid:?}"))(error))
+        })
     }
 }

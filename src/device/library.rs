@@ -18,13 +18,14 @@ use std::path::{Path, PathBuf};
 const MINIMUM_CUDA: &str = "11.4";
 
 /// Every driver function that `src/device` reaches, through cudarc or directly.
-const ENTRY_POINTS: [&str; 40] = [
+const ENTRY_POINTS: [&str; 43] = [
     "cuCtxGetCurrent",
     "cuCtxSetCurrent",
     "cuDeviceGet",
     "cuDeviceGetAttribute",
     "cuDeviceGetCount",
     "cuDeviceGetName",
+    "cuDeviceGetPCIBusId",
     "cuDevicePrimaryCtxRelease_v2",
     "cuDevicePrimaryCtxRetain",
     "cuDriverGetVersion",
@@ -54,6 +55,8 @@ const ENTRY_POINTS: [&str; 40] = [
     "cuMemsetD8Async",
     "cuModuleGetFunction",
     "cuModuleLoadDataEx",
+    "cuProfilerStart",
+    "cuProfilerStop",
     "cuStreamBeginCapture_v2",
     "cuStreamCreate",
     "cuStreamDestroy_v2",

@@ -16,6 +16,9 @@ mod launch;
 mod graph;
 mod event;
 mod counters;
+mod trace;
+mod nvml;
+mod profiler;
 mod embedded;
 mod error;
 
@@ -27,8 +30,11 @@ pub use error::{DeviceError, Result};
 pub use event::Event;
 pub use graph::Graph;
 pub use launch::{Arg, Grid, KernelArg};
+pub use nvml::{Monitor, Reading};
 pub use pinned::PinnedBuffer;
+pub use profiler::Profiler;
 pub use staging::Staging;
+pub use trace::{Cost, Launched};
 
 use buffer::Memory;
 use context::Context;
@@ -48,6 +54,8 @@ struct Inner {
     allocated_bytes: AtomicUsize,
     /// While a graph is being captured, the memory that its work uses.
     captured: Mutex<Option<Vec<Arc<Memory>>>>,
+    /// While launches are being traced, what is known of them.
+    trace: Mutex<Option<trace::Trace>>,
 }
 
 impl Device {
@@ -63,6 +71,7 @@ impl Device {
             stream,
             allocated_bytes: AtomicUsize::new(0),
             captured: Mutex::new(None),
+            trace: Mutex::new(None),
         })))
     }
 

@@ -1,5 +1,5 @@
 use super::{assert_eights, bytes_of};
-use crate::device::{Device, Grid, Result};
+use crate::device::{Cost, Device, Grid, Result};
 use crate::kernel;
 use crate::kernel::{In, Out};
 use half::bf16;
@@ -23,6 +23,7 @@ kernel! {
 impl Commit<'_> {
     /// One block a row.
     pub fn launch(&self, device: &Device) -> Result<()> {
+        device.note(|_| Cost { bytes: self.bytes(), flops: self.flops() });
         self.launch_grid(device, Grid::x(self.n_layers * self.n_tokens))
     }
 

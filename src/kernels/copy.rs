@@ -1,4 +1,4 @@
-use crate::device::{Device, Grid, Result};
+use crate::device::{Cost, Device, Grid, Result};
 use crate::kernel;
 use crate::kernel::{In, Out};
 
@@ -14,6 +14,7 @@ kernel! {
 impl Copy<'_> {
     /// Eight blocks a multiprocessor: all the threads that it can hold.
     pub fn launch(&self, device: &Device) -> Result<()> {
+        device.note(|_| Cost { bytes: self.bytes(), flops: 0 });
         self.launch_grid(device, Grid::x(8 * device.n_multiprocessors()))
     }
 

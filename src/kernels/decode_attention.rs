@@ -1,5 +1,5 @@
 use super::{assert_eights, bytes_of};
-use crate::device::{Device, Grid, Result};
+use crate::device::{Cost, Device, Grid, Result};
 use crate::kernel;
 use crate::kernel::{Half, In, Out};
 use half::bf16;
@@ -39,6 +39,7 @@ pub const N_PARTS: u32 = 16;
 impl<W: Half> DecodeAttention<'_, W> {
     /// A block for each kv head and part of the keys.
     pub fn launch(&self, device: &Device) -> Result<()> {
+        device.note(|position| Cost { bytes: self.bytes(position), flops: self.flops(position) });
         self.launch_grid(device, Grid::x(self.n_kv_heads * N_PARTS))
     }
 

@@ -1,5 +1,5 @@
 use super::{assert_eights, bytes_of, squares_shape, tiles_shape};
-use crate::device::{Device, Grid, Result};
+use crate::device::{Cost, Device, Grid, Result};
 use crate::kernel;
 use crate::kernel::{Half, In, Out};
 
@@ -18,6 +18,7 @@ kernel! {
 impl<W: Half> Embed<'_, W> {
     /// One thread for four elements.
     pub fn launch(&self, device: &Device) -> Result<()> {
+        device.note(|_| Cost { bytes: self.bytes(), flops: self.flops() });
         self.launch_grid(device, Grid::x((self.n_tokens * self.dim / 4).div_ceil(256)))
     }
 

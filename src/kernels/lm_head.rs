@@ -1,6 +1,6 @@
 use super::product::{assert_norm, norm_bytes, norm_shared_bytes, product_grid};
 use super::{bytes_of, count, tiles_shape};
-use crate::device::{Device, Grid, Result};
+use crate::device::{Cost, Device, Grid, Result};
 use crate::kernel;
 use crate::kernel::{Half, In, Out};
 
@@ -28,6 +28,7 @@ pub fn best_token(code: u64) -> Option<u32> {
 impl<W: Half> LmHead<'_, W> {
     /// As many blocks as run at once.
     pub fn launch(&self, device: &Device) -> Result<()> {
+        device.note(|_| Cost { bytes: self.bytes(), flops: self.flops() });
         self.launch_grid(device, product_grid(device, self.weight_shape()[0], self.dim))
     }
 

@@ -6,7 +6,9 @@
 //! and the arithmetic of the formula, so that time can be judged against the card's limits.
 
 mod copy;
+mod read;
 mod tile;
+mod noise;
 mod product;
 mod embed;
 mod qkv;
@@ -32,6 +34,7 @@ pub use decode_attention::{DecodeAttention, N_PARTS, NO_WINDOW};
 pub use embed::Embed;
 pub use gate_up::GateUp;
 pub use lm_head::{LmHead, best_token};
+pub use noise::Noise;
 pub use norm::Norm;
 pub use prefill_attention::{Height, PrefillAttention};
 pub use prefill_gate_up::PrefillGateUp;
@@ -39,6 +42,7 @@ pub use prefill_qkv::PrefillQkv;
 pub use prefill_residual::PrefillResidual;
 pub use product::{MAX_TOKENS, norm_shared_bytes, squares_shape};
 pub use qkv::Qkv;
+pub use read::Read;
 pub use residual::Residual;
 pub use ring_write::RingWrite;
 pub use sample::{NO_TOKEN, SAMPLE_MAX_VOCAB, SAMPLE_PARAMS, SAMPLE_RECORD, Sample};

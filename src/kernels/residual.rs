@@ -1,6 +1,6 @@
 use super::product::{assert_tokens, product_grid, squares_shape};
 use super::{assert_eights, bytes_of, count, tiles_shape};
-use crate::device::{Device, Grid, Result};
+use crate::device::{Cost, Device, Grid, Result};
 use crate::kernel;
 use crate::kernel::{Half, In, Out};
 
@@ -20,6 +20,7 @@ kernel! {
 impl<W: Half> Residual<'_, W> {
     /// As many blocks as run at once.
     pub fn launch(&self, device: &Device) -> Result<()> {
+        device.note(|_| Cost { bytes: self.bytes(), flops: self.flops() });
         self.launch_grid(device, product_grid(device, tiles_shape([self.n_out, self.n_in])[0], self.n_in))
     }
 

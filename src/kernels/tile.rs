@@ -1,5 +1,5 @@
 use super::{assert_eights, bytes_of, count};
-use crate::device::{Device, Grid, Result};
+use crate::device::{Cost, Device, Grid, Result};
 use crate::kernel;
 use crate::kernel::{Half, In, Out};
 
@@ -29,6 +29,7 @@ pub fn n_tiled(shape: [u32; 2]) -> u64 {
 impl<W: Half> Tile<'_, W> {
     /// Four rows a warp, and one block a multiprocessor at the most.
     pub fn launch(&self, device: &Device) -> Result<()> {
+        device.note(|_| Cost { bytes: self.bytes(), flops: self.flops() });
         self.launch_grid(device, Grid::x(self.n_rows.div_ceil(32).min(device.n_multiprocessors())))
     }
 

@@ -31,12 +31,78 @@ fn bench_needs_something_to_measure() {
     gale(&["bench", "-m", &golden("mis_w8_1layer"), "-p", "0", "-n", "0"]).expect_error(&["-p, -n"]);
 }
 
+/// The same figures in each format.
+#[test]
+fn bench_needs_no_weights() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("bench.csv");
+    let file = file.to_str().unwrap();
+    let args = ["bench", "--shape", "tiny", "-p", "5", "-n", "2", "-d", "3", "-r", "2", "-o"];
+
+    let table = emulated(&[&args[..], &["md"]].concat()).expect_ok().stdout;
+    assert!(table.contains("| tiny ") && table.contains("| pp5 @ d3 ") && table.contains("0.12 M"), "{table}");
+    assert!(table.contains("a copy moves") && table.contains("clocks and temperature: not known"), "{table}");
+
+    let csv = emulated(&[&args[..], &["csv", "--file", file]].concat()).expect_ok();
+    assert_eq!(csv.stdout, "");
+    assert!(csv.stderr.contains("counts for nothing as a GPU speed"), "{csv:?}");
+    let csv = std::fs::read_to_string(file).unwrap();
+    let lines: Vec<Vec<&str>> = csv.lines().map(|line| line.split(',').collect()).collect();
+    let [keys, prompt, generation] = &lines[..] else { panic!("{csv}") };
+    assert!(prompt.len() == keys.len() && generation.len() == keys.len(), "{csv}");
+    let value = |row: &[&str], key: &str| row[keys.iter().position(|it| *it == key).unwrap()].to_owned();
+    assert_eq!(value(prompt, "test"), "\"pp5 @ d3\"");
+    let [mean_ns, first_ms] = ["avg_ns", "ttft_ms"].map(|key| value(prompt, key).parse::<f64>().unwrap());
+    assert!((mean_ns / 1e6 - first_ms).abs() < 1e-6 * first_ms, "{csv}");
+    assert_eq!((value(prompt, "p50_ms"), value(generation, "ttft_ms")), (String::new(), String::new()));
+    let [rate, read, percent] =
+        ["gb_per_s", "read_gb_per_s", "percent_of_read"].map(|key| value(generation, key).parse::<f64>().unwrap());
+    assert!((100.0 * rate / read - percent).abs() < 1e-6 * percent, "{csv}");
+
+    let json = emulated(&[&args[..], &["json"]].concat()).expect_ok().stdout;
+    let tests: Value = serde_json::from_str(&json).unwrap();
+    assert!(keys.iter().all(|key| tests[0].get(key).is_some()), "{json}");
+    assert_eq!(tests[1]["health"]["unknown"], "the emulator has no clocks");
+}
+
+#[test]
+fn bench_measures_one_kernel() {
+    for kernel in ["copy", "read", "noise", "residual", "gate_up", "lm_head", "embed"] {
+        let shape = ["--m", "3", "--n", "32", "--k", "64"];
+        let json = emulated(&[&["bench", "--kernel", kernel, "-r", "2", "-o", "json"], &shape[..]].concat());
+        let row: Value = serde_json::from_str(&json.expect_ok().stdout).unwrap();
+        let n = |key: &str| row[key].as_f64().unwrap();
+        let is_product = ["residual", "gate_up", "lm_head"].contains(&kernel);
+        assert_eq!(n("flops"), if is_product { 2.0 * 3.0 * 32.0 * 64.0 } else { 0.0 }, "{row}");
+        let least = if kernel == "embed" { 3.0 * 64.0 * 2.0 } else { 32.0 * 64.0 * 2.0 };
+        assert!(n("bytes") >= least && n("bytes") < 4.0 * least && n("p50_us") > 0.0, "{row}");
+        assert!((n("bytes") / n("p50_us") / 1e3 - n("gb_per_s")).abs() < 1e-6 * n("gb_per_s"), "{row}");
+    }
+    gale(&["bench", "--kernel", "magic"]).expect_error(&["--kernel", "gate_up", "\"magic\""]);
+    gale(&["bench", "--kernel", "read", "--k", "100"]).expect_error(&["--k", "a multiple of 32", "100"]);
+}
+
+/// Before anything is opened or measured.
+#[test]
+fn what_cannot_be_measured_or_written_is_refused_first() {
+    gale(&["bench"]).expect_usage_error("--shape");
+    gale(&["bench", "--shape", "tiny", "--kernel", "read"]).expect_usage_error("--kernel");
+    gale(&["bench", "--kernel", "read", "-d", "1"]).expect_usage_error("--depth");
+    gale(&["bench", "--shape", "tiny", "--m", "1"]).expect_error(&["--m", "no effect"]);
+    gale(&["bench", "--kernel", "read", "--no-graph"]).expect_error(&["--no-graph", "no effect"]);
+    gale(&["bench", "--shape", "gpt-2"]).expect_error(&["--shape", "mistral-7b, ", "\"gpt-2\""]);
+    gale(&["bench", "--shape", "tiny", "--file", "/nowhere/bench"]).expect_error(&["cannot write /nowhere/bench"]);
+    gale(&["bench", "--kernel", "read", "--file", "/nowhere/bench"]).expect_error(&["cannot write /nowhere/bench"]);
+}
+
 #[test]
 fn doctor_tests_every_kernel() {
     let report = emulated(&["doctor"]).expect_ok().stdout;
-    for word in ["device     ", "memory     ", "driver     ", "libcuda_emulator.so", "PTX ", "copy       "] {
+    for word in
+        ["device     ", "memory     ", "driver     ", "libcuda_emulator.so", "PTX ", "copy       ", "read       "]
+    {
         assert!(report.contains(word), "no {word:?} in {report}");
     }
     let kernels: Vec<&str> = report.lines().filter(|line| line.starts_with("kernel ")).collect();
-    assert!(kernels.len() >= 17 && kernels.iter().all(|line| line.ends_with(" ok")), "{report}");
+    assert!(kernels.len() >= 20 && kernels.iter().all(|line| line.ends_with(" ok")), "{report}");
 }

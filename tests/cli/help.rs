@@ -1,6 +1,6 @@
 use crate::program::{command, finish, gale};
 
-const COMMANDS: [(&str, &[&str]); 10] = [
+const COMMANDS: [(&str, &[&str]); 12] = [
     (
         "generate",
         &[
@@ -47,7 +47,29 @@ const COMMANDS: [(&str, &[&str]); 10] = [
     ("inspect", &["--model"]),
     ("moderate", &["--model", "--prompt-file", "--ctx", "--device"]),
     ("plan", &["--model", "--ctx", "--chunk", "--memory", "--device"]),
-    ("bench", &["--model", "--n-prompt", "--n-gen", "--depth", "--repetitions", "--device", "--output"]),
+    (
+        "bench",
+        &[
+            "--model",
+            "--shape",
+            "--n-prompt",
+            "--n-gen",
+            "--depth",
+            "--repetitions",
+            "--device",
+            "--output",
+            "--file",
+            "--kernel",
+            "--m ",
+            "--n ",
+            "--k ",
+        ],
+    ),
+    (
+        "profile",
+        &["--model", "--shape", "--depth", "--repetitions", "--json", "--svg", "--ptx", "--sass", "--arch", "--device"],
+    ),
+    ("synth", &["--shape", "--output", "--shard-bytes"]),
     ("doctor", &["--device"]),
 ];
 

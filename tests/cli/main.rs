@@ -11,4 +11,6 @@ mod logits;
 mod perplexity;
 mod moderate;
 mod plan;
+mod profile;
 mod program;
+mod synth;

@@ -2,7 +2,7 @@
 
 use crate::common::open;
 use crate::kernels::{DIM, HEAD_DIM, HIDDEN_DIM, N_HEADS, N_KV_HEADS, zeros};
-use crate::limits::{Limits, NO_WASTE, hold, n_mma};
+use crate::limits::{Limits, NO_WASTE, hold};
 use gale::device::{Device, Grid};
 use gale::kernels::*;
 use half::bf16;
@@ -27,7 +27,7 @@ impl Product {
         let Product { n_tokens, n_in, n_out, part: [n_rows, n_columns], .. } = self;
         let count = |of: [u32; 3]| of.map(u64::from).iter().product::<u64>();
 
-        let (n, needed) = (n_mma(&counters), count([n_out / 16, n_tokens.div_ceil(8), n_in / 16]));
+        let (n, needed) = (counters.mma(), count([n_out / 16, n_tokens.div_ceil(8), n_in / 16]));
         println!("{kernel}: {n} mma, {needed} needed");
         assert!(n as f64 <= 1.05 * needed as f64, "{n} mma, {needed} are enough");
 

@@ -1,7 +1,7 @@
 //! What attention of a step, and the commit of its rows, need of the memory on the shape of Mistral 7B.
 
 use crate::common::open;
-use crate::limits::{NO_WASTE, hold};
+use crate::limits::{NO_WASTE, hold, hold_flops};
 use gale::device::{Buffer, Device, Element};
 use gale::kernels::{Commit, DecodeAttention};
 use half::bf16;
@@ -45,7 +45,13 @@ fn hold_step(n_tokens: u32, position: u64) {
         n_staged: if n_tokens == 1 { 0 } else { n_tokens },
     };
     let bytes = it.bytes(position) + it.scratch_bytes(position);
-    hold(&device, "decode_attention_bf16", NO_WASTE, bytes, || it.launch(&device).unwrap());
+    let counters = hold(&device, "decode_attention_bf16", NO_WASTE, bytes, || it.launch(&device).unwrap());
+    if position >= u64::from(N_SLOTS) {
+        // A column for each query row of a kv head, but keys come 16 at a time: only long ranges are nearly full of them.
+        // The values are multiplied by two halves of each weight, and count once.
+        let n_columns = f64::from(n_tokens.min(2) * N_HEADS / N_KV_HEADS);
+        hold_flops(counters, n_columns * 2.0 / 3.0, it.flops(position));
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What each kernel needs of the memory on a full-size shape. Those that are held to more than `NO_WASTE` say why.
 
 use crate::common::open;
-use crate::limits::{Limits, NO_WASTE, hold};
+use crate::limits::{Limits, NO_WASTE, hold, hold_flops};
 use gale::device::{Buffer, Device, Element};
 use gale::kernels::*;
 use half::bf16;
@@ -84,7 +84,8 @@ fn hold_qkv(n_tokens: u32) {
         n_slots,
         eps: 1e-5,
     };
-    hold(&device, "qkv_bf16", HALF_SECTORS, it.bytes(), || it.launch(&device).unwrap());
+    let counters = hold(&device, "qkv_bf16", HALF_SECTORS, it.bytes(), || it.launch(&device).unwrap());
+    hold_flops(counters, n_tokens.into(), it.flops());
 }
 
 /// A tile makes eight results of 16 bits for a token, each half of a pair apart: 16 bytes, half a sector. They are a
@@ -109,7 +110,8 @@ fn hold_residual(n_tokens: u32, n_in: u32) {
     let it = Residual { weight: &weight, h: &h, x, squares, n_tokens, n_in, n_out: DIM };
     // The squares of a tile are one number, an eighth of a sector.
     let limits = Limits { stored_sectors: 1.5, ..NO_WASTE };
-    hold(&device, "residual_bf16", limits, it.bytes(), || it.launch(&device).unwrap());
+    let counters = hold(&device, "residual_bf16", limits, it.bytes(), || it.launch(&device).unwrap());
+    hold_flops(counters, n_tokens.into(), it.flops());
 }
 
 #[test]
@@ -136,7 +138,8 @@ fn gate_up_of_one_token() {
     let (dim, hidden_dim, eps) = (DIM, HIDDEN_DIM, 1e-5);
     let (x, squares, norm, act) = (&x, &squares, &norm, &mut act);
     let it = GateUp { weight: &weight, x, squares, norm, act, n_tokens, dim, hidden_dim, eps };
-    hold(&device, "gate_up_bf16", HALF_SECTORS, it.bytes(), || it.launch(&device).unwrap());
+    let counters = hold(&device, "gate_up_bf16", HALF_SECTORS, it.bytes(), || it.launch(&device).unwrap());
+    hold_flops(counters, n_tokens.into(), it.flops());
 }
 
 #[test]
@@ -147,7 +150,8 @@ fn lm_head_of_one_token() {
     let (mut logits, mut best) = (zeros(&device, [n_tokens, vocab_size]), zeros(&device, [n_tokens]));
     let (x, squares, norm, logits, best) = (&x, &squares, &norm, &mut logits, &mut best);
     let it = LmHead { weight: &weight, x, squares, norm, logits, best, n_tokens, dim: DIM, vocab_size, eps: 1e-5 };
-    hold(&device, "lm_head_bf16", NO_WASTE, it.bytes(), || it.launch(&device).unwrap());
+    let counters = hold(&device, "lm_head_bf16", NO_WASTE, it.bytes(), || it.launch(&device).unwrap());
+    hold_flops(counters, n_tokens.into(), it.flops());
 }
 
 #[test]
@@ -157,4 +161,20 @@ fn copy() {
     let mut to = zeros(&device, [n]);
     let it = Copy { from: &from, to: &mut to, n: n.into() };
     hold(&device, "copy", NO_WASTE, it.bytes(), || it.launch(&device).unwrap());
+}
+
+#[test]
+fn read() {
+    let (device, n) = (open(), 1u32 << 24);
+    let (from, mut sum) = (zeros(&device, [n]), zeros(&device, [1]));
+    let it = Read { from: &from, sum: &mut sum, n: n.into() };
+    hold(&device, "read", NO_WASTE, it.bytes(), || it.launch(&device).unwrap());
+}
+
+#[test]
+fn noise() {
+    let (device, n_out) = (open(), 256);
+    let mut tiles = zeros(&device, tiles_shape([n_out, DIM]));
+    let it = Noise { tiles: &mut tiles, n_out, n_in: DIM, pair_distance: HEAD_DIM / 2, seed: 1 };
+    hold(&device, "noise", NO_WASTE, it.bytes(), || it.launch(&device).unwrap());
 }

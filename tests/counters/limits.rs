@@ -1,6 +1,5 @@
 //! Counting a launch, and what it is held to.
 
-use cuda_emulator::perf::class::Class;
 use gale::device::{Counters, Device};
 use std::sync::{Mutex, PoisonError};
 
@@ -19,7 +18,21 @@ pub const NO_WASTE: Limits = Limits { sectors: 1.02, loaded_sectors: 1.02, store
 /// DRAM bytes that may differ from the launcher's.
 const BYTES_TOLERANCE: f64 = 0.02;
 
-/// Holds one launch of `kernel` to limits, and its bytes of DRAM to `bytes`. Returns what it did; nothing on a GPU.
+/// Operations of `mma.m16n8k16` that belong to one of its eight columns.
+const FLOPS_PER_COLUMN: u64 = 2 * 16 * 16;
+/// FLOPs that may differ from the launcher's.
+const FLOPS_TOLERANCE: f64 = 0.02;
+
+/// Holds the FLOPs of a launch to what its `mma` do, in the columns that it uses.
+#[track_caller]
+pub fn hold_flops(counters: Option<Counters>, n_columns: f64, flops: u64) {
+    let Some(counters) = counters else { return };
+    let done = counters.mma() as f64 * FLOPS_PER_COLUMN as f64 * n_columns;
+    let is_held = (done - flops as f64).abs() <= FLOPS_TOLERANCE * flops as f64;
+    assert!(is_held, "{} mma do {done} FLOPs in {n_columns} columns, the launcher says {flops}", counters.mma());
+}
+
+/// Holds one launch of `kernel` to limits, and its bytes of DRAM to `bytes`. Gives what it did; nothing on a GPU.
 #[track_caller]
 pub fn hold(device: &Device, kernel: &str, limits: Limits, bytes: u64, launch: impl FnOnce()) -> Option<Counters> {
     let counters = count(device, kernel, launch)?;
@@ -42,11 +55,6 @@ pub fn hold(device: &Device, kernel: &str, limits: Limits, bytes: u64, launch: i
     }
     assert!(moved.abs_diff(bytes) as f64 <= BYTES_TOLERANCE * bytes as f64, "{text}");
     Some(counters)
-}
-
-/// Instructions of tensor cores.
-pub fn n_mma(counters: &Counters) -> u64 {
-    counters.by_class[Class::Mma as usize].warp_instructions
 }
 
 /// The counters are the process's, and setting them to zero takes them from every test.

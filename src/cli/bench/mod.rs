@@ -1,43 +1,52 @@
+mod health;
+mod kernel;
 mod report;
 mod sample;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, ValueEnum, value_parser};
+use clap::{ArgGroup, Args, ValueEnum, value_parser};
 use gale::config::Config;
 use gale::device::Device;
 use gale::plan::{Group, Plan};
 use gale::ring::{Position, Ring};
 use gale::session::Options;
 
-use super::bandwidth;
-use super::model::Model;
-use super::options::{ModelDir, Running};
+use super::bandwidth::Bandwidth;
+use super::options::{ModelOrShape, Running};
+use super::output::Output;
 use super::say;
+use health::Health;
+use kernel::KernelArgs;
 use report::Report;
 use sample::{Samples, measure};
 
 /// Measures prompt processing (pp) and text generation (tg), as llama-bench does
 ///
-/// Tokenising and sampling are not part of it. For generation it also shows the time of single tokens, and the bytes of
-/// weights and cache read per second, beside what a plain copy moves on the same device in the same run. Without a window, and without --ctx, the
-/// context is what the tests need.
+/// Tokenising is not part of it. For a prompt it shows the time to the first token; for generation the time of single
+/// tokens, and the bytes of weights and cache read per second beside what a copy moves, and a kernel that only reads, on
+/// the same device in the same run. Clocks, heat and throttling are shown where the driver tells. With --kernel it
+/// measures one kernel alone. Without a window, and without --ctx, the context is what the tests need.
 #[derive(Args)]
-#[command(after_long_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES, group = ArgGroup::new("what").required(true).args(["dir", "shape", "kernel"]))]
 pub struct Bench {
     #[command(flatten)]
-    model: ModelDir,
+    model: ModelOrShape,
+
+    #[command(flatten)]
+    kernel: KernelArgs,
 
     /// Tokens of the prompt; 0 leaves this test out [default: 512, on the emulator 16]
-    #[arg(short = 'p', long, value_name = "TOKENS")]
+    #[arg(short = 'p', long, value_name = "TOKENS", conflicts_with = "kernel")]
     n_prompt: Option<u32>,
 
     /// Tokens to generate, one by one; 0 leaves this test out [default: 128, on the emulator 4]
-    #[arg(short = 'n', long, value_name = "TOKENS")]
+    #[arg(short = 'n', long, value_name = "TOKENS", conflicts_with = "kernel")]
     n_gen: Option<u32>,
 
     /// Tokens that are in the cache before either test
-    #[arg(short = 'd', long, value_name = "TOKENS", default_value_t = 0)]
+    #[arg(short = 'd', long, value_name = "TOKENS", default_value_t = 0, conflicts_with = "kernel")]
     depth: u32,
 
     /// Times that each test runs [default: 5, on the emulator 2]
@@ -48,23 +57,31 @@ pub struct Bench {
     #[arg(short = 'o', long, value_enum, default_value_t = Format::Md)]
     output: Format,
 
+    /// Write the results to this file instead of stdout
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+
     #[command(flatten)]
     running: Running,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
 enum Format {
     /// A table in Markdown
     Md,
     /// A list with one object a test
     Json,
+    /// A line a test, with the keys of JSON in the first
+    Csv,
 }
 
 const EXAMPLES: &str = "\
 Examples:
   gale bench -m Mistral-7B-v0.1                        pp512 and tg128, five times each
   gale bench -m Mistral-7B-v0.1 -p 0 -n 64 -d 16384    generation only, deep in a sequence
-  gale bench -m Mistral-7B-v0.1 -o json > bench.json";
+  gale bench --shape mistral-7b -d 4096                a model of that shape with random weights
+  gale bench -m Mistral-7B-v0.1 -o json --file bench.json
+  gale bench --kernel gate_up --n 28672 --k 4096       one kernel, for one token";
 
 /// What was asked for, with the defaults of the device.
 struct Workload {
@@ -79,37 +96,44 @@ impl Bench {
         if (self.n_prompt, self.n_gen) == (Some(0), Some(0)) {
             anyhow::bail!("-p, -n: expected something to measure, found 0 of both");
         }
-        let model = Model::open(&self.model.dir)?;
-        let dir = model.dir.clone();
+        if self.kernel.is_given() {
+            self.running.refuse_beside("--kernel")?;
+            let output = Output::open(self.file.as_deref())?;
+            return self.kernel.run(self.running.on.device, self.repetitions, self.output, output);
+        }
+        self.kernel.refuse_without_kernel()?;
+        let model = self.model.open()?;
+        let name = model.dir.display().to_string();
         model.plan(&self.running.options())?;
+        let output = Output::open(self.file.as_deref())?;
         let device = Device::open(self.running.on.device)?;
-        let copy_bytes_per_s = bandwidth::of_copy(&device)?; // before the model takes the room
+        let bandwidth = Bandwidth::measure(&device)?; // before the model takes the room
         let is_emulator = device.is_emulator();
         let work = self.workload(is_emulator);
         let options = self.options(&model.config, &work);
         let (device, mut session) = model.load(self.running.on.device, options)?;
 
-        let prefill =
-            (work.n_prompt > 0).then(|| measure(&device, &mut session, &work, sample::prefill)).transpose()?;
-        let decode = (work.n_gen > 0).then(|| measure(&device, &mut session, &work, sample::decode)).transpose()?;
+        let mut health = Health::watch(&device);
+        let mut run = |n, test| (n > 0).then(|| measure(&device, &mut session, &work, &mut health, test)).transpose();
+        let (prefill, decode) = (run(work.n_prompt, sample::prefill)?, run(work.n_gen, sample::decode)?);
         let report = Report {
-            model: dir,
+            model: name,
             device: &device,
             plan: session.memory(),
-            copy_bytes_per_s,
+            bandwidth,
             bytes_per_token: bytes_per_token(session.config(), session.memory(), &work),
             tests: tests(&work, prefill, decode),
             depth: work.depth,
+            health: &health,
         };
-        match self.output {
-            Format::Md => report.print_table()?,
-            Format::Json => {
-                if is_emulator {
-                    say(report::NO_GPU_SPEED); // JSON says it as `counts_as_gpu_speed`
-                }
-                report.print_json()?;
-            }
+        if is_emulator && self.output != Format::Md {
+            say(report::NO_GPU_SPEED); // the others say it as `counts_as_gpu_speed`
         }
+        output.write(&match self.output {
+            Format::Md => report.table(),
+            Format::Json => report.json(),
+            Format::Csv => report.csv(),
+        })?;
         Ok(ExitCode::SUCCESS)
     }
 

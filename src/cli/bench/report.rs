@@ -1,25 +1,31 @@
-//! The results as a table or as JSON, in the columns of llama-bench and ours.
+//! The results as a table, as JSON or as CSV, in the columns of llama-bench and ours.
 
-use std::io::{self, Write};
-use std::path::PathBuf;
+use std::fmt::Write as _;
 
 use gale::device::Device;
 use gale::plan::{Bytes, Group, Plan};
 use serde_json::{Value, json};
 
 use super::Test;
+use super::health::Health;
 use super::sample::mean_and_deviation;
+use crate::cli::bandwidth::Bandwidth;
 
 pub const NO_GPU_SPEED: &str = "emulator: counts for nothing as a GPU speed";
 
+/// A deviation beyond this share of the mean is said.
+const MAX_SPREAD: f64 = 0.02;
+
 pub struct Report<'a> {
-    pub model: PathBuf,
+    /// Its directory, or the name of its shape.
+    pub model: String,
     pub device: &'a Device,
     pub plan: &'a Plan,
-    pub copy_bytes_per_s: f64,
+    pub bandwidth: Bandwidth,
     pub bytes_per_token: f64,
     pub tests: Vec<Test>,
     pub depth: u32,
+    pub health: &'a Health,
 }
 
 /// What is said of a test where tokens come one by one.
@@ -28,25 +34,29 @@ struct Decoding {
     p99_ms: f64,
     gb_per_s: f64,
     percent_of_copy: f64,
+    percent_of_read: f64,
 }
 
+const COLUMNS: [(&str, usize); 6] =
+    [("TTFT ms", 8), ("ms p50", 8), ("ms p99", 8), ("GB/s", 7), ("% of copy", 9), ("% of read", 9)];
+
 impl Report<'_> {
-    pub fn print_table(&self) -> io::Result<()> {
-        let mut out = io::stdout().lock();
-        writeln!(
-            out,
-            "| {:<20} | {:>10} | {:>8} | {:<8} | {:<14} | {:>18} | {:>8} | {:>8} | {:>7} | {:>9} |",
-            "model", "size", "params", "backend", "test", "t/s", "ms p50", "ms p99", "GB/s", "% of copy"
-        )?;
-        writeln!(
-            out,
-            "| {:-<20} | {:->9}: | {:->7}: | {:-<8} | {:-<14} | {:->17}: | {:->7}: | {:->7}: | {:->6}: | {:->8}: |",
-            "", "", "", "", "", "", "", "", "", ""
-        )?;
+    pub fn table(&self) -> String {
+        let mut out = String::new();
+        let mut head = format!(
+            "| {:<20} | {:>10} | {:>8} | {:<8} | {:<14} | {:>18} |",
+            "model", "size", "params", "backend", "test", "t/s"
+        );
+        let mut rule = format!("| {:-<20} | {:->9}: | {:->7}: | {:-<8} | {:-<14} | {:->17}: |", "", "", "", "", "", "");
+        for (name, width) in COLUMNS {
+            let _ = write!(head, " {name:>width$} |");
+            let _ = write!(rule, " {:->1$}: |", "", width - 1);
+        }
+        let _ = writeln!(out, "{head}\n{rule}");
         let size = Bytes(self.plan.group_bytes(Group::Weights)).to_string();
         for test in &self.tests {
             let (mean, deviation) = mean_and_deviation(&test.samples.rates(test.n_tokens));
-            write!(
+            let _ = write!(
                 out,
                 "| {:<20} | {size:>10} | {:>8} | {:<8} | {:<14} | {:>18} |",
                 self.model_name(),
@@ -54,62 +64,110 @@ impl Report<'_> {
                 self.backend(),
                 self.name(test),
                 format!("{mean:.2} ± {deviation:.2}"),
-            )?;
-            match self.decoding(test) {
-                Some(it) => writeln!(
-                    out,
-                    " {:>8.2} | {:>8.2} | {:>7.1} | {:>9.1} |",
-                    it.p50_ms, it.p99_ms, it.gb_per_s, it.percent_of_copy
-                )?,
-                None => writeln!(out, " {:>8} | {:>8} | {:>7} | {:>9} |", "", "", "", "")?,
+            );
+            let first = self.first_token_ms(test).map(|ms| format!("{ms:.2}"));
+            let tokens = self.decoding(test).map(|it| {
+                [
+                    format!("{:.2}", it.p50_ms),
+                    format!("{:.2}", it.p99_ms),
+                    format!("{:.1}", it.gb_per_s),
+                    format!("{:.1}", it.percent_of_copy),
+                    format!("{:.1}", it.percent_of_read),
+                ]
+            });
+            let cells = [first.unwrap_or_default()].into_iter().chain(tokens.unwrap_or_default());
+            for (cell, (_, width)) in cells.zip(COLUMNS) {
+                let _ = write!(out, " {cell:>width$} |");
             }
+            out.push('\n');
         }
-        writeln!(out, "\n{}: a copy moves {:.1} GB/s", self.device.name(), self.copy_bytes_per_s / 1e9)?;
+        let Bandwidth { copy, read } = self.bandwidth;
+        let name = self.device.name();
+        let _ =
+            writeln!(out, "\n{name}: a copy moves {:.1} GB/s, a kernel that only reads {:.1}", copy / 1e9, read / 1e9);
+        out.push_str(&self.health.text());
+        for test in self.tests.iter().filter(|it| spread(it) > MAX_SPREAD) {
+            let percent = 100.0 * spread(test);
+            let _ = writeln!(out, "{}: the runs differ by {percent:.1} %, so take its mean with care", self.name(test));
+        }
         if self.device.is_emulator() {
-            writeln!(out, "{NO_GPU_SPEED}")?;
+            let _ = writeln!(out, "{NO_GPU_SPEED}");
         }
-        Ok(())
+        out
     }
 
-    pub fn print_json(&self) -> io::Result<()> {
-        let tests: Vec<Value> = self.tests.iter().map(|test| self.json(test)).collect();
-        writeln!(io::stdout().lock(), "{:#}", Value::Array(tests))
+    pub fn json(&self) -> String {
+        let tests = self.tests.iter().map(|test| {
+            let mut row = self.row(test);
+            row["samples_ns"] = test.samples.totals.iter().map(|total| total.as_nanos() as f64).collect();
+            row["samples_ts"] = test.samples.rates(test.n_tokens).into();
+            row["health"] = self.health.json();
+            row
+        });
+        format!("{:#}\n", Value::Array(tests.collect()))
     }
 
-    fn json(&self, test: &Test) -> Value {
-        let rates = test.samples.rates(test.n_tokens);
-        let (avg_ts, stddev_ts) = mean_and_deviation(&rates);
-        let samples_ns: Vec<f64> = test.samples.totals.iter().map(|total| total.as_nanos() as f64).collect();
-        let (avg_ns, stddev_ns) = mean_and_deviation(&samples_ns);
+    /// The same keys as in JSON, but for lists.
+    pub fn csv(&self) -> String {
+        let mut out = String::new();
+        for test in &self.tests {
+            let row = self.row(test);
+            let fields = row.as_object().expect("a row has keys");
+            if out.is_empty() {
+                let _ = writeln!(out, "{}", fields.keys().map(String::as_str).collect::<Vec<_>>().join(","));
+            }
+            let quoted = |value: &Value| match value {
+                Value::Null => String::new(),
+                Value::String(text) => format!("\"{}\"", text.replace('"', "\"\"")),
+                other => other.to_string(),
+            };
+            let _ = writeln!(out, "{}", fields.values().map(quoted).collect::<Vec<_>>().join(","));
+        }
+        out
+    }
+
+    /// Every test has the same keys; what it says nothing of is null.
+    fn row(&self, test: &Test) -> Value {
+        let (avg_ts, stddev_ts) = mean_and_deviation(&test.samples.rates(test.n_tokens));
+        let nanoseconds: Vec<f64> = test.samples.totals.iter().map(|total| total.as_nanos() as f64).collect();
+        let (avg_ns, stddev_ns) = mean_and_deviation(&nanoseconds);
         let (n_prompt, n_gen) = if test.kind == "pp" { (test.n_tokens, 0) } else { (0, test.n_tokens) };
-        let mut row = json!({
+        let decoding = self.decoding(test);
+        let of_decoding = |of: fn(&Decoding) -> f64| decoding.as_ref().map(of);
+        json!({
             "gale_version": env!("CARGO_PKG_VERSION"),
             "backends": self.backend(),
             "gpu_info": self.device.name(),
             "counts_as_gpu_speed": !self.device.is_emulator(),
-            "model_filename": self.model.display().to_string(),
+            "model_filename": self.model,
             "model_size": self.plan.group_bytes(Group::Weights),
             "model_n_params": self.n_params(),
             "test": self.name(test),
             "n_prompt": n_prompt,
             "n_gen": n_gen,
             "n_depth": self.depth,
+            "n_repetitions": test.samples.totals.len(),
             "avg_ns": avg_ns,
             "stddev_ns": stddev_ns,
             "avg_ts": avg_ts,
             "stddev_ts": stddev_ts,
-            "samples_ns": samples_ns,
-            "samples_ts": rates,
-            "copy_gb_per_s": self.copy_bytes_per_s / 1e9,
-        });
-        if let Some(it) = self.decoding(test) {
-            row["p50_ms"] = it.p50_ms.into();
-            row["p99_ms"] = it.p99_ms.into();
-            row["bytes_per_token"] = self.bytes_per_token.into();
-            row["gb_per_s"] = it.gb_per_s.into();
-            row["percent_of_copy"] = it.percent_of_copy.into();
-        }
-        row
+            "is_spread_over_2_percent": spread(test) > MAX_SPREAD,
+            "ttft_ms": self.first_token_ms(test),
+            "p50_ms": of_decoding(|it| it.p50_ms),
+            "p99_ms": of_decoding(|it| it.p99_ms),
+            "bytes_per_token": decoding.as_ref().map(|_| self.bytes_per_token),
+            "gb_per_s": of_decoding(|it| it.gb_per_s),
+            "percent_of_copy": of_decoding(|it| it.percent_of_copy),
+            "percent_of_read": of_decoding(|it| it.percent_of_read),
+            "copy_gb_per_s": self.bandwidth.copy / 1e9,
+            "read_gb_per_s": self.bandwidth.read / 1e9,
+        })
+    }
+
+    /// From the prompt's ids to the id of the token after them.
+    fn first_token_ms(&self, test: &Test) -> Option<f64> {
+        let ms: Vec<f64> = test.samples.totals.iter().map(|it| it.as_secs_f64() * 1e3).collect();
+        (test.kind == "pp").then(|| mean_and_deviation(&ms).0)
     }
 
     fn decoding(&self, test: &Test) -> Option<Decoding> {
@@ -119,7 +177,8 @@ impl Report<'_> {
             p50_ms: test.samples.percentile(0.5).as_secs_f64() * 1e3,
             p99_ms: test.samples.percentile(0.99).as_secs_f64() * 1e3,
             gb_per_s: bytes_per_s / 1e9,
-            percent_of_copy: 100.0 * bytes_per_s / self.copy_bytes_per_s,
+            percent_of_copy: 100.0 * bytes_per_s / self.bandwidth.copy,
+            percent_of_read: 100.0 * bytes_per_s / self.bandwidth.read,
         })
     }
 
@@ -129,9 +188,8 @@ impl Report<'_> {
         format!("{}{}{depth}", test.kind, test.n_tokens)
     }
 
-    fn model_name(&self) -> String {
-        let path = self.model.canonicalize().unwrap_or_else(|_| self.model.clone());
-        path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
+    fn model_name(&self) -> &str {
+        self.model.trim_end_matches('/').rsplit('/').next().unwrap_or(&self.model)
     }
 
     fn backend(&self) -> &'static str {
@@ -140,10 +198,16 @@ impl Report<'_> {
 
     fn n_params(&self) -> u64 {
         let weights = self.plan.buffers().iter().filter(|buffer| buffer.group == Group::Weights);
-        weights.map(|buffer| buffer.n_elements() as u64).sum()
+        weights.map(|buffer| buffer.shape.iter().product::<usize>() as u64).sum() // without the padding
     }
 }
 
-fn millions(n: u64) -> String {
+/// The deviation of the runs, as a share of their mean.
+fn spread(test: &Test) -> f64 {
+    let (mean, deviation) = mean_and_deviation(&test.samples.rates(test.n_tokens));
+    deviation / mean
+}
+
+pub fn millions(n: u64) -> String {
     if n >= 1_000_000_000 { format!("{:.2} B", n as f64 / 1e9) } else { format!("{:.2} M", n as f64 / 1e6) }
 }

@@ -8,6 +8,7 @@ use gale::error::Result;
 use gale::session::Session;
 
 use super::Workload;
+use super::health::Health;
 
 /// The times of a test's repetitions.
 pub struct Samples {
@@ -25,6 +26,7 @@ pub fn measure(
     device: &Device,
     session: &mut Session,
     work: &Workload,
+    health: &mut Health,
     test: fn(&Device, &mut Session, &Workload) -> Result<Steps>,
 ) -> Result<Samples> {
     let n_warm_up = if device.is_emulator() { 0 } else { 1 };
@@ -37,6 +39,7 @@ pub fn measure(
         device.synchronize()?;
         let steps = test(device, session, work)?;
         if repetition >= n_warm_up {
+            health.look();
             samples.totals.push(steps.iter().sum());
             samples.tokens.extend(steps);
         }
@@ -45,11 +48,11 @@ pub fn measure(
     Ok(samples)
 }
 
-/// One step: the prompt.
-pub fn prefill(device: &Device, session: &mut Session, work: &Workload) -> Result<Steps> {
+/// One step: the prompt, until the host has the id of the token after it.
+pub fn prefill(_: &Device, session: &mut Session, work: &Workload) -> Result<Steps> {
     let start = Instant::now();
     feed(session, work.n_prompt)?;
-    device.synchronize()?;
+    session.choice()?;
     Ok(vec![start.elapsed()])
 }
 
@@ -85,9 +88,14 @@ impl Samples {
 
     /// The time that a share of the tokens does not exceed.
     pub fn percentile(&self, share: f64) -> Duration {
-        let rank = (share * self.tokens.len() as f64).ceil() as usize;
-        self.tokens[rank.clamp(1, self.tokens.len()) - 1]
+        percentile(&self.tokens, share)
     }
+}
+
+/// The time that a share of the times, which are sorted, does not exceed.
+pub fn percentile(times: &[Duration], share: f64) -> Duration {
+    let rank = (share * times.len() as f64).ceil() as usize;
+    times[rank.clamp(1, times.len()) - 1]
 }
 
 /// Mean and sample standard deviation, 0 for a single one.

@@ -13,6 +13,7 @@ use anyhow::{Result, bail};
 use gale::device::Device;
 use gale::kernel::Half;
 use gale::kernels::*;
+use gale::noise;
 use gale::ring::Position;
 use gale::sampler::{Limits, Records, Sampling};
 use half::{bf16, f16};
@@ -36,6 +37,8 @@ macro_rules! checks {
 
 pub const ALL: &[Check] = checks! {
     copy: copies,
+    read: reads,
+    noise: makes_noise,
     tile_bf16: tiles::<bf16>,
     tile_f16: tiles::<f16>,
     embed_bf16: embeds::<bf16>,
@@ -105,6 +108,23 @@ fn copies(device: &Device) -> Result<()> {
     let (from, mut to) = (device.upload(&bytes)?, device.zeroed(&[bytes.len()])?);
     Copy { from: &from, to: &mut to, n: bytes.len() as u64 }.launch(device)?;
     expect("to", &to.to_vec()?, &bytes)
+}
+
+fn reads(device: &Device) -> Result<()> {
+    let words: Vec<u32> = (0..1024).map(|i| i * i).collect();
+    let bytes: Vec<u8> = words.iter().flat_map(|it| it.to_le_bytes()).collect();
+    let mut sum = device.zeroed(&[1])?;
+    Read { from: &device.upload(&bytes)?, sum: &mut sum, n: bytes.len() as u64 }.launch(device)?;
+    expect("sum", &sum.to_vec()?, &[words.iter().fold(0, |sum, it| sum ^ it)])
+}
+
+/// One tile of two rows, the rest of which is empty.
+fn makes_noise(device: &Device) -> Result<()> {
+    let mut tiles = device.alloc(&[512])?;
+    Noise { tiles: &mut tiles, n_out: 2, n_in: 8, pair_distance: 0, seed: 5 }.launch(device)?;
+    let mut expected = vec![bf16::ZERO; 512];
+    (0..2).for_each(|row| noise::fill_row(5, row, &mut expected[row * 32..][..8]));
+    expect("tiles", &tiles.to_vec()?, &expected)
 }
 
 /// One tile of eight pairs, rows r and r + 8, and its first eight columns only.

@@ -8,8 +8,9 @@ use clap::Args;
 use gale::device::{Device, prototypes};
 use gale::plan::Bytes;
 
+use super::bandwidth::Bandwidth;
 use super::options::On;
-use super::{bandwidth, say};
+use super::say;
 
 /// Says whether this machine is fit: driver, card, and a test of each kernel
 ///
@@ -36,9 +37,10 @@ impl Doctor {
         let device = Device::open(self.on.device)?;
         device.load_kernels()?; // a module that the driver does not take is an error that names it
         describe(&device, &mut out)?;
-        let copy = bandwidth::of_copy(&device)?;
+        let Bandwidth { copy, read } = Bandwidth::measure(&device)?;
         let note = if device.is_emulator() { " (emulator: counts for nothing as a GPU speed)" } else { "" };
-        writeln!(out, "copy       {:.1} GB/s{note}\n", copy / 1e9)?;
+        writeln!(out, "copy       {:.1} GB/s{note}", copy / 1e9)?;
+        writeln!(out, "read       {:.1} GB/s{note}\n", read / 1e9)?;
 
         let mut n_failed = 0;
         for check in checks::ALL {

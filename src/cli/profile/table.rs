@@ -1,0 +1,206 @@
+//! The rows as a table and as JSON: what was measured on a GPU; what was counted and is predicted on the emulator.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use gale::device::{Cost, Device};
+use gale::roofline::{CARDS, Card, GAP};
+use serde_json::{Value, json};
+
+use super::rows::Row;
+use crate::cli::bandwidth::Bandwidth;
+
+pub struct Profiled<'a> {
+    pub model: &'a str,
+    pub device: &'a Device,
+    /// Of the step's token.
+    pub position: u64,
+    pub bandwidth: Bandwidth,
+    /// The same step as one graph, on a GPU.
+    pub step: Option<Duration>,
+    pub rows: &'a [Row],
+}
+
+pub fn us(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e6
+}
+
+impl Profiled<'_> {
+    pub fn table(&self) -> String {
+        let mut out = format!("{}, a step at position {} on {}\n\n", self.model, self.position, self.device.name());
+        match self.step {
+            Some(step) => self.measured(&mut out, step),
+            None => self.counted(&mut out),
+        }
+        out
+    }
+
+    fn n_calls(&self) -> u32 {
+        self.rows.iter().map(|row| row.n_calls).sum()
+    }
+
+    fn kernels_time(&self) -> Duration {
+        self.rows.iter().filter_map(|row| row.time).sum()
+    }
+
+    /// What of the step's time is no kernel's. Kernels by themselves are timed with their events, so it may come out
+    /// negative.
+    fn gaps_us(&self, step: Duration) -> f64 {
+        us(step) - us(self.kernels_time())
+    }
+
+    fn measured(&self, out: &mut String, step: Duration) {
+        let _ = writeln!(
+            out,
+            "| {:<24} | {:>5} | {:>9} | {:>9} | {:>9} | {:>8} | {:>9} | {:>7} |\n\
+             | {:-<24} | ----: | --------: | --------: | --------: | -------: | --------: | ------: |",
+            "kernel", "calls", "µs", "MB", "GFLOP", "GB/s", "% of read", "share %", ""
+        );
+        for row in self.rows {
+            let time = row.time.unwrap_or_default();
+            let share = 100.0 * us(time) / us(step);
+            let _ = write!(out, "| {:<24} | {:>5} | {:>9.2} |", row.kernel, row.n_calls, us(time));
+            let _ = match row.total() {
+                Some(Cost { bytes, flops }) => {
+                    let rate = bytes as f64 / time.as_secs_f64();
+                    let percent = 100.0 * rate / self.bandwidth.read;
+                    let (mb, gflop) = (bytes as f64 / 1e6, flops as f64 / 1e9);
+                    write!(out, " {mb:>9.2} | {gflop:>9.3} | {:>8.1} | {percent:>9.1} |", rate / 1e9)
+                }
+                None => write!(out, " {:>9} | {:>9} | {:>8} | {:>9} |", "", "", "", ""),
+            };
+            let _ = writeln!(out, " {share:>7.1} |");
+        }
+        let blank = |out: &mut String, name: &str, n_calls: u32, us_: f64| {
+            let share = 100.0 * us_ / us(step);
+            let _ = writeln!(
+                out,
+                "| {name:<24} | {n_calls:>5} | {us_:>9.2} | {:>9} | {:>9} | {:>8} | {:>9} | {share:>7.1} |",
+                "", "", "", ""
+            );
+        };
+        blank(out, "gaps", self.n_calls(), self.gaps_us(step));
+        blank(out, "a step, as one graph", 1, us(step));
+        let _ = writeln!(
+            out,
+            "\na copy moves {:.1} GB/s, a kernel that only reads {:.1}; each kernel's time has its events in it, about a \
+             microsecond",
+            self.bandwidth.copy / 1e9,
+            self.bandwidth.read / 1e9
+        );
+    }
+
+    fn counted(&self, out: &mut String) {
+        let _ = write!(
+            out,
+            "| {:<24} | {:>5} | {:>9} | {:>9} | {:>9} | {:>7} | {:>7} | {:>9} | {:>8} |",
+            "kernel", "calls", "MB", "MB DRAM", "GFLOP", "sectors", "shared", "k instr.", "k mma"
+        );
+        CARDS.iter().for_each(|it| *out += &format!(" {:>8} |", it.name));
+        let _ = write!(
+            out,
+            "\n| {:-<24} | ----: | --------: | --------: | --------: | ------: | ------: | --------: | -------: |",
+            ""
+        );
+        CARDS.iter().for_each(|_| out.push_str(" -------: |"));
+        out.push('\n');
+        for row in self.rows {
+            let it = row.counters.unwrap_or_default();
+            let dram = it.counts.dram_read_bytes + it.counts.dram_write_bytes;
+            let cost = row.total();
+            let of_cost =
+                |of: fn(Cost) -> f64, digits: usize| cost.map_or(String::new(), |it| format!("{:.digits$}", of(it)));
+            let _ = write!(
+                out,
+                "| {:<24} | {:>5} | {:>9} | {:>9.3} | {:>9} | {:>7.3} | {:>7.3} | {:>9.1} | {:>8.1} |",
+                row.kernel,
+                row.n_calls,
+                of_cost(|it| it.bytes as f64 / 1e6, 3),
+                dram as f64 / 1e6,
+                of_cost(|it| it.flops as f64 / 1e9, 4),
+                it.sectors_per_ideal(),
+                it.wavefronts_per_ideal(),
+                it.counts.warp_instructions as f64 / 1e3,
+                it.mma() as f64 / 1e3,
+            );
+            CARDS.iter().for_each(|card| *out += &format!(" {:>8.2} |", predicted_us(row, card)));
+            out.push('\n');
+        }
+        let n_calls = self.n_calls();
+        let blank = |out: &mut String, name: &str, n_calls: u32, us_: fn(&[Row], &Card) -> f64| {
+            let _ = write!(
+                out,
+                "| {name:<24} | {n_calls:>5} | {:>9} | {:>9} | {:>9} | {:>7} | {:>7} | {:>9} | {:>8} |",
+                "", "", "", "", "", "", ""
+            );
+            CARDS.iter().for_each(|card| *out += &format!(" {:>8.2} |", us_(self.rows, card)));
+            out.push('\n');
+        };
+        blank(out, "gaps", n_calls, |rows, _| gaps_us(rows));
+        blank(out, "a step", 1, step_us);
+        out.push_str(
+            "\nsectors, shared: of global and shared memory, for each that is needed. The times are PREDICTED, in µs, from \
+             bytes, FLOPs and data sheets (src/roofline.rs): no card ran anything.\n",
+        );
+    }
+
+    pub fn json(&self) -> String {
+        let rows: Vec<Value> = self.rows.iter().map(|row| self.row(row)).collect();
+        let predicted = |us_: &dyn Fn(&Card) -> f64| -> Value {
+            CARDS.iter().map(|card| (card.name.to_owned(), Value::from(us_(card)))).collect()
+        };
+        let mut it = json!({
+            "gale_version": env!("CARGO_PKG_VERSION"),
+            "model": self.model,
+            "gpu_info": self.device.name(),
+            "counts_as_gpu_speed": !self.device.is_emulator(),
+            "position": self.position,
+            "copy_gb_per_s": self.bandwidth.copy / 1e9,
+            "read_gb_per_s": self.bandwidth.read / 1e9,
+            "n_launches": self.n_calls(),
+            "predicted_gaps_us": gaps_us(self.rows),
+            "predicted_step_us": predicted(&|card| step_us(self.rows, card)),
+            "kernels": rows,
+        });
+        if let Some(step) = self.step {
+            it["step_us"] = us(step).into();
+            it["gaps_us"] = self.gaps_us(step).into();
+        }
+        format!("{it:#}\n")
+    }
+
+    fn row(&self, row: &Row) -> Value {
+        let predicted: Value =
+            CARDS.iter().map(|card| (card.name.to_owned(), Value::from(predicted_us(row, card)))).collect();
+        let mut it = json!({
+            "kernel": row.kernel,
+            "calls": row.n_calls,
+            "bytes": row.total().map(|it| it.bytes),
+            "flops": row.total().map(|it| it.flops),
+            "predicted_us": predicted,
+        });
+        if let Some(time) = row.time {
+            it["us"] = us(time).into();
+            it["gb_per_s"] = row.total().map(|it| it.bytes as f64 / time.as_secs_f64() / 1e9).into();
+        }
+        if let Some(counters) = &row.counters {
+            let named = counters.counts.named().map(|(name, n)| (name.to_owned(), Value::from(n)));
+            it["counters"] = named.collect();
+            it["counters"]["mma"] = counters.mma().into();
+        }
+        it
+    }
+}
+
+/// All launches of a row; one whose launcher says nothing waits for memory like any other.
+pub fn predicted_us(row: &Row, card: &Card) -> f64 {
+    f64::from(row.n_calls) * us(card.predicted(row.cost.unwrap_or_default()))
+}
+
+fn gaps_us(rows: &[Row]) -> f64 {
+    rows.iter().map(|row| f64::from(row.n_calls)).sum::<f64>() * GAP * 1e6
+}
+
+fn step_us(rows: &[Row], card: &Card) -> f64 {
+    rows.iter().map(|row| predicted_us(row, card)).sum::<f64>() + gaps_us(rows)
+}
