@@ -14,14 +14,15 @@
 //! A waiter runs only what its goal needs, so that a forgotten wait between two streams shows; under a seed, any work
 //! that is ready may come next.
 
-use crate::sched::random::Random;
+mod streams;
+
 use std::{
-    cell::Cell,
     collections::{BTreeMap, VecDeque},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
+use streams::{Call, Item, Shuffle, Stream, Streams};
 
 /// How long queued work lies before the worker begins, unless somebody waits or asks.
 const DELAY: Duration = Duration::from_micros(500);
@@ -65,50 +66,6 @@ pub enum Kind {
 pub struct Ticket {
     stream: StreamId,
     number: u64,
-}
-
-struct Item {
-    number: u64,
-    after: Vec<Ticket>,
-    runner: Runner,
-    work: Work,
-}
-
-/// A function of the program whose turn has come.
-struct Call {
-    stream: StreamId,
-    number: u64,
-    work: Work,
-}
-
-struct Stream {
-    context: u64,
-    kind: Kind,
-    waiting: VecDeque<Item>,
-    /// The caller has its first work.
-    is_calling: bool,
-    /// The number of the work queued last, 0 for none.
-    last: u64,
-    /// The number of the work finished last, 0 for none.
-    done: u64,
-    /// No more work will come.
-    is_closed: bool,
-}
-
-struct Streams {
-    streams: BTreeMap<StreamId, Stream>,
-    /// The last number given to work or to a stream.
-    n_made: u64,
-    /// Somebody other than the caller is running work.
-    is_busy: bool,
-    /// For the caller.
-    calls: VecDeque<Call>,
-    /// When the oldest work was queued, while there is any.
-    since: Option<Instant>,
-    delay: Duration,
-    is_hurried: bool,
-    is_stopping: bool,
-    shuffle: Option<Shuffle>,
 }
 
 struct Shared {
@@ -313,106 +270,6 @@ impl Shared {
             self.done.notify_all();
             self.wake.notify_one();
         }
-    }
-}
-
-impl Streams {
-    fn push(&mut self, stream: StreamId, after: &[Ticket], runner: Runner, work: Work) -> Option<Ticket> {
-        let &Stream { context, kind, is_closed, .. } = self.streams.get(&stream)?;
-        if is_closed {
-            return None;
-        }
-        let legacy_rule = |other: &&StreamId| {
-            let other = &self.streams[*other];
-            let pair = (kind, other.kind);
-            other.context == context && matches!(pair, (Kind::Legacy, Kind::Blocking) | (Kind::Blocking, Kind::Legacy))
-        };
-        let ordered = self.streams.keys().filter(legacy_rule);
-        let ordered = ordered.map(|id| Ticket { stream: *id, number: self.streams[id].last });
-        let after = after.iter().copied().chain(ordered).filter(|ticket| !self.is_done(*ticket)).collect();
-
-        self.n_made += 1;
-        let number = self.n_made;
-        let it = self.streams.get_mut(&stream)?;
-        it.last = number;
-        it.waiting.push_back(Item { number, after, runner, work });
-        Some(Ticket { stream, number })
-    }
-
-    fn is_done(&self, ticket: Ticket) -> bool {
-        self.streams.get(&ticket.stream).is_none_or(|it| it.done >= ticket.number)
-    }
-
-    fn is_ready(&self, item: &Item) -> bool {
-        item.after.iter().all(|ticket| self.is_done(*ticket))
-    }
-
-    /// The stream whose first work runs next. `None` when all that is wanted waits for the caller. Nobody is busy.
-    fn pick(&self, goal: Option<Ticket>) -> Option<StreamId> {
-        let idle = self.streams.iter().filter(|(_, it)| !it.is_calling);
-        let fronts = idle.filter_map(|(id, it)| Some((*id, it.waiting.front()?)));
-        let ready = fronts.filter(|(_, item)| self.is_ready(item));
-        match (&self.shuffle, goal) {
-            (None, Some(goal)) => self.first_needed(goal),
-            (None, None) => ready.min_by_key(|(_, item)| item.number).map(|(id, _)| id),
-            (Some(shuffle), _) => {
-                let ready: Vec<StreamId> = ready.map(|(id, _)| id).collect();
-                // Nothing is drawn for nothing: how often somebody looks is no choice of the seed.
-                (!ready.is_empty()).then(|| ready[shuffle.below(ready.len() as u64) as usize])
-            }
-        }
-    }
-
-    /// The stream whose first work is ready and has to be done before `goal`, unless the caller has it. Each step goes to
-    /// a lower number.
-    fn first_needed(&self, mut goal: Ticket) -> Option<StreamId> {
-        loop {
-            let stream = self.streams.get(&goal.stream).expect("a stream with unfinished work is there");
-            if stream.is_calling {
-                return None;
-            }
-            let front = stream.waiting.front().expect("an unfinished goal is queued when nobody has it");
-            match front.after.iter().find(|ticket| !self.is_done(**ticket)) {
-                Some(ticket) => goal = *ticket,
-                None => return Some(goal.stream),
-            }
-        }
-    }
-
-    fn finish(&mut self, stream: StreamId, number: u64) {
-        if let Some(it) = self.streams.get_mut(&stream) {
-            it.done = number;
-            it.is_calling = false;
-        }
-        self.forget_if_over(stream);
-        if self.streams.values().all(|it| it.waiting.is_empty()) {
-            self.since = None;
-            self.is_hurried = false;
-        }
-    }
-
-    /// A closed stream without work is gone, and all of its tickets count as done.
-    fn forget_if_over(&mut self, stream: StreamId) {
-        if self.streams.get(&stream).is_some_and(|it| it.is_closed && it.done == it.last) {
-            self.streams.remove(&stream);
-        }
-    }
-}
-
-/// Repeatable choices, for which nobody needs the lock alone.
-struct Shuffle(Cell<Random>);
-
-impl Shuffle {
-    fn new(seed: u64) -> Self {
-        Self(Cell::new(Random(seed)))
-    }
-
-    /// A number below `n`, 0 if that is 0.
-    fn below(&self, n: u64) -> u64 {
-        let mut random = self.0.get();
-        let number = random.below(n);
-        self.0.set(random);
-        number
     }
 }
 

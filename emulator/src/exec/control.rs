@@ -4,10 +4,15 @@
 //! address runs first, so groups meet where their paths join. A group that reaches a `.sync` instruction whose other
 //! members are elsewhere parks there until they arrive.
 
-use super::warp::{Split, Warp};
+use super::{
+    lane::Lane,
+    trouble::{Outcome, Trouble},
+    warp::{Split, Warp},
+};
 use crate::{
+    check::fault::FaultKind,
     isa::Op,
-    lower::program::{Program, flag},
+    lower::program::{Inst, Program, flag},
 };
 
 /// Consecutive backward branches of one group, while others wait, before another gets its turn: without it,
@@ -57,8 +62,21 @@ fn split(warp: &mut Warp, taken: u32, target: u32) {
     warp.take_next();
 }
 
-/// `brx.idx`: each of `lanes` goes to its target, the other running lanes on.
-pub fn branch_apart(warp: &mut Warp, lanes: u32, target: impl Fn(usize) -> u32) {
+/// `brx.idx` of `lanes`: s = index in the branch table, which has to be inside.
+pub fn branch_indexed(program: &Program, warp: &mut Warp, inst: &Inst, lanes: u32) -> Outcome {
+    let targets = &program.tables[inst.imm as usize];
+    let index = *u32::plane(&warp.registers, inst.s[0]);
+    let wrong = (0..32).find(|&lane| lanes >> lane & 1 == 1 && index[lane] as usize >= targets.len());
+    if let Some(lane) = wrong {
+        let note = format!("index {} in a table of {} targets", index[lane], targets.len());
+        return Err(Trouble::because(FaultKind::OutOfBounds, lane, note));
+    }
+    branch_apart(warp, lanes, |lane| targets[index[lane] as usize]);
+    Ok(())
+}
+
+/// Each of `lanes` goes to its target, the other running lanes on.
+fn branch_apart(warp: &mut Warp, lanes: u32, target: impl Fn(usize) -> u32) {
     let from = warp.pc;
     leave_behind(warp, warp.mask.bits & !lanes);
     let mut rest = warp.mask.bits;

@@ -12,6 +12,7 @@ use super::{
     lane::{Lane, Mask, Registers},
     observe::{Kind, Places, Touch},
     run::Context,
+    strong,
     trouble::{Outcome, Trouble},
     vectors::{Element, elements_of, planes, write_planes},
 };
@@ -21,10 +22,7 @@ use crate::{
     lower::program::{Inst, flag},
     mem::region::Region,
 };
-use std::{
-    hint::black_box,
-    sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering},
-};
+use std::hint::black_box;
 
 /// Calls `$function::<element, n>` for the instruction's element size and vector length.
 macro_rules! by_shape {
@@ -287,7 +285,7 @@ fn read_lanes<E: Element, const N: usize>(registers: &mut Registers, mask: &Mask
             }
             let from = (hosts[lane] as *const E).wrapping_add(k);
             // SAFETY: `lane_hosts` found the lane's N elements inside one live allocation and aligned.
-            if is_strong { unsafe { read_strong(from) } } else { unsafe { from.read() } }.widen()
+            if is_strong { unsafe { strong::read(from) } } else { unsafe { from.read() } }.widen()
         });
         E::Register::write(registers, slot, plane, mask);
     }
@@ -313,7 +311,7 @@ fn write_lanes<E: Element, const N: usize>(registers: &Registers, mask: &Mask, i
             let value = E::narrow(E::Register::get(E::Register::plane(registers, slot), lane));
             let to = (hosts[lane] as *mut E).wrapping_add(k);
             // SAFETY: `lane_hosts` found the lane's N elements inside one live allocation and aligned.
-            if is_strong { unsafe { write_strong(to, value) } } else { unsafe { to.write(value) } }
+            if is_strong { unsafe { strong::write(to, value) } } else { unsafe { to.write(value) } }
         }
     }
 }
@@ -381,38 +379,4 @@ pub fn lane_hosts(
         context.observe_global(&Touch { kind, is_strong, lanes: mask.bits, bytes: size as u32, places })?;
     }
     Ok(hosts)
-}
-
-/// A load that another CTA's store may race with.
-///
-/// # Safety
-/// `from` is aligned and inside a live allocation.
-#[inline(always)]
-unsafe fn read_strong<E: Element>(from: *const E) -> E {
-    // SAFETY: the caller's promise; an atomic of the same size has the same layout, and the copy is of that size.
-    unsafe {
-        match size_of::<E>() {
-            1 => std::mem::transmute_copy(&AtomicU8::from_ptr(from as *mut u8).load(Ordering::SeqCst)),
-            2 => std::mem::transmute_copy(&AtomicU16::from_ptr(from as *mut u16).load(Ordering::SeqCst)),
-            4 => std::mem::transmute_copy(&AtomicU32::from_ptr(from as *mut u32).load(Ordering::SeqCst)),
-            _ => std::mem::transmute_copy(&AtomicU64::from_ptr(from as *mut u64).load(Ordering::SeqCst)),
-        }
-    }
-}
-
-/// A store that another CTA's load may race with.
-///
-/// # Safety
-/// `to` is aligned and inside a live allocation.
-#[inline(always)]
-unsafe fn write_strong<E: Element>(to: *mut E, value: E) {
-    // SAFETY: the caller's promise; an atomic of the same size has the same layout, and the copy is of that size.
-    unsafe {
-        match size_of::<E>() {
-            1 => AtomicU8::from_ptr(to as *mut u8).store(std::mem::transmute_copy(&value), Ordering::SeqCst),
-            2 => AtomicU16::from_ptr(to as *mut u16).store(std::mem::transmute_copy(&value), Ordering::SeqCst),
-            4 => AtomicU32::from_ptr(to as *mut u32).store(std::mem::transmute_copy(&value), Ordering::SeqCst),
-            _ => AtomicU64::from_ptr(to as *mut u64).store(std::mem::transmute_copy(&value), Ordering::SeqCst),
-        }
-    }
 }

@@ -23,6 +23,7 @@ pub mod generic;
 pub mod warp;
 pub mod lane;
 pub mod vectors;
+mod strong;
 pub mod deal;
 pub mod trouble;
 pub mod bits;

@@ -331,7 +331,10 @@ fn rare_flow(context: &mut Context, warp: &mut Warp, inst: &Inst, all: u32) -> F
         }
         Op::BraIndexed => {
             warp.mask.set(all);
-            branch_indexed(context.program, warp, inst, active)
+            match control::branch_indexed(context.program, warp, inst, active) {
+                Ok(()) => Flow::Jumped,
+                wrong => wrong.into(),
+            }
         }
         Op::ActiveMask => {
             u32::write(&mut warp.registers, inst.d[0], [active; 32], &warp.mask);
@@ -387,17 +390,4 @@ fn rare_flow(context: &mut Context, warp: &mut Warp, inst: &Inst, all: u32) -> F
         Op::Nop => Flow::Next,
         other => unreachable!("{other:?} is arithmetic or was handled"),
     }
-}
-
-/// `brx.idx` of `lanes`: s = index in the branch table, which has to be inside.
-fn branch_indexed(program: &Program, warp: &mut Warp, inst: &Inst, lanes: u32) -> Flow {
-    let targets = &program.tables[inst.imm as usize];
-    let index = *u32::plane(&warp.registers, inst.s[0]);
-    let wrong = (0..32).find(|&lane| lanes >> lane & 1 == 1 && index[lane] as usize >= targets.len());
-    if let Some(lane) = wrong {
-        let note = format!("index {} in a table of {} targets", index[lane], targets.len());
-        return Flow::Stop(Stop::Trouble(Trouble::because(FaultKind::OutOfBounds, lane, note)));
-    }
-    control::branch_apart(warp, lanes, |lane| targets[index[lane] as usize]);
-    Flow::Jumped
 }

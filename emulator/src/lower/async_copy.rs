@@ -94,7 +94,7 @@ pub fn flag_whole(draft: &mut Draft) {
         slots::writes(op).iter().for_each(|&reg| writes.entry(reg).or_default().push(at));
     }
     let is_one_of =
-        |reg: Reg, bytes: u8| matches!(draft.content(reg), Content::Constant(it) if it == 0 || it == bytes.into());
+        |reg: Reg, bytes: u8| matches!(draft.content(reg), Content::Constant(it) if it == 0 || it == u64::from(bytes));
     let is_choice = |at: usize, bytes: u8| {
         let op = &draft.ops[at];
         op.op == Op::SelB32 && is_one_of(op.src[0], bytes) && is_one_of(op.src[1], bytes)
