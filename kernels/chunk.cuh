@@ -20,7 +20,7 @@ constexpr uint32_t n_block_threads = n_block_warps * 32;
 constexpr uint32_t n_tile_pieces = n_tile_elements / piece_columns;  // of 16 bytes
 constexpr uint32_t n_token_pieces = n_group_columns / piece_columns;
 constexpr uint32_t n_stages_pieces = 96 * 1024 / 16;  // what a block may have on every card from Ampere on
-constexpr uint32_t n_panel_blocks = 8;
+constexpr uint32_t n_panel_blocks = 8;                 // of tokens that rows are multiplied by before the next rows
 
 // How much of the result a block makes: each of its warps has n_tiles row tiles and n_octets times eight tokens. Of more
 // than 64 elements a lane the totals are in shared memory, behind the stages.
@@ -87,12 +87,13 @@ template <typename W, typename S> class ChunkProduct {
     uint32_t n_tokens, n_in, n_tiles, n_groups, n_blocks;
     uint4* slots;  // [n_slots, n_slot_pieces] in shared memory
 
-    // The stage that is fetched next.
-    uint32_t next_block = blockIdx.x, next_group = 0, next_slot = 0;
-
     struct Place {
         uint32_t first_tile, first_token;
     };
+
+    // The stage that is fetched next.
+    uint32_t next_block, next_group, next_slot = 0;
+    Place next;
 
     // Blocks that run at the same time should share rows and tokens, so that L2 has them: all rows with up to
     // n_panel_blocks blocks of tokens, then all rows with the next.
@@ -105,11 +106,18 @@ template <typename W, typename S> class ChunkProduct {
         return {in_panel / width * S::n_block_tiles, (first + in_panel % width) * S::n_block_tokens};
     }
 
+    __device__ void fetch_from(uint32_t block)
+    {
+        next_block = block;
+        next_group = 0;
+        if (block < n_blocks) next = place(block);
+    }
+
     // Starts to copy a stage, of this block's next part of the result if need be. What lies outside the matrices is zero.
     __device__ void fetch()
     {
         if (next_block < n_blocks) {
-            const Place at = place(next_block);
+            const Place at = next;
             uint4* to = slots + next_slot * S::n_slot_pieces;
             const W* tiles = weight + (size_t(at.first_tile) * n_groups + next_group) * n_tile_elements;
 #pragma unroll
@@ -131,10 +139,7 @@ template <typename W, typename S> class ChunkProduct {
             }
             next_slot = next_slot + 1 < S::n_slots ? next_slot + 1 : 0;
             next_group += S::n_stage_groups;
-            if (next_group >= n_groups) {
-                next_group = 0;
-                next_block += gridDim.x;
-            }
+            if (next_group >= n_groups) fetch_from(next_block + gridDim.x);
         }
         asm volatile("cp.async.commit_group;" ::: "memory");
     }
@@ -164,6 +169,7 @@ public:
         : weight(weight), h(h), n_tokens(n_tokens), n_in(n_in), n_tiles(n_tiles), n_groups(n_column_groups(n_in)),
           n_blocks(S::n_blocks(n_tiles, n_tokens)), slots(shared)
     {
+        fetch_from(blockIdx.x);
     }
 
     // `finish(tile, g, token, low, high)` gets the sums as in Product::run; tile and token may be past the last.
