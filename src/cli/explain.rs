@@ -35,7 +35,7 @@ pub struct Explain {
     chat: Option<PathBuf>,
 
     /// With --chat: begin with the guardrail of the Mistral 7B paper
-    #[arg(long, requires = "chat")]
+    #[arg(long, conflicts_with = "prompt")]
     safe_prompt: bool,
 }
 

@@ -23,7 +23,7 @@ fn a_model_is_shown_whole() {
             "model       MistralForCausalLM, n_layers 3",
             "n_heads 4, n_kv_heads 2, head_dim 128",
             "window 16",
-            "model.layers.*.mlp.up_proj.weight                3 x [",
+            "  model.layers.*.mlp.up_proj.weight               3 x [256, 128] BF16",
             "tokenizer   512 tokens, 3 of them special; adds <s> to a prompt",
             "chat        none",
             "unusual     head_dim 128 is not dim / n_heads",

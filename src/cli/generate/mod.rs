@@ -58,11 +58,11 @@ pub struct Generate {
     chat: bool,
 
     /// With --chat: what the model is told before the prompt [default: what the template says]
-    #[arg(long, value_name = "TEXT", requires = "chat")]
+    #[arg(long, value_name = "TEXT", requires = "chat", conflicts_with = "ids")]
     system: Option<String>,
 
     /// With --chat: begin with the guardrail of the Mistral 7B paper, before --system
-    #[arg(long, requires = "chat")]
+    #[arg(long, requires = "chat", conflicts_with = "ids")]
     safe_prompt: bool,
 
     #[command(flatten)]
