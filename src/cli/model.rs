@@ -8,7 +8,7 @@ use gale::error::{Error, Result};
 use gale::plan::Plan;
 use gale::session::{Options, Session};
 use gale::tokenizer::Tokenizer;
-use gale::weights::Weights;
+use gale::weights::{Digest, Weights};
 
 use super::progress::Progress;
 use super::say;
@@ -29,6 +29,11 @@ impl Model {
 
     pub fn plan(&self, options: &Options) -> Result<Plan> {
         Session::plan(&self.config, self.weights.weight_type(), options)
+    }
+
+    /// What tells these weights from others.
+    pub fn weights_digest(&self) -> Result<Digest> {
+        self.weights.digest()
     }
 
     /// The tokenizer, for what only works with one.

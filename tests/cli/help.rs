@@ -1,6 +1,6 @@
 use crate::program::{command, finish, gale};
 
-const COMMANDS: [(&str, &[&str]); 5] = [
+const COMMANDS: [(&str, &[&str]); 6] = [
     (
         "generate",
         &[
@@ -29,6 +29,24 @@ const COMMANDS: [(&str, &[&str]); 5] = [
     ),
     ("logits", &["--model", "--ids", "--last", "--chunk", "--no-graph", "--ctx", "--device", "--output"]),
     ("plan", &["--model", "--ctx", "--chunk"]),
+    (
+        "serve",
+        &[
+            "--model",
+            "--host",
+            "--port",
+            "--api-key",
+            "--served-model-name",
+            "--queue",
+            "--max-tokens",
+            "--timeout",
+            "--grace",
+            "--chunk",
+            "--no-graph",
+            "--ctx",
+            "--device",
+        ],
+    ),
     ("bench", &["--model", "--n-prompt", "--n-gen", "--depth", "--repetitions", "--device", "--output"]),
     ("doctor", &["--device"]),
 ];
