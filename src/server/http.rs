@@ -15,11 +15,14 @@ use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::Value;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 type Answer = Result<Response<Body>, ApiError>;
 type Shared = State<Arc<App>>;
 const HEALTH: &str = "/health";
+/// Bytes of a body that is read faster than another thread is found for it.
+const SMALL_BODY: usize = 4 << 10;
 
 /// Every path.
 pub fn router(app: Arc<App>) -> Router {
@@ -79,7 +82,7 @@ async fn compute(
     Ok(json_response(StatusCode::OK, &checked(&app, request, compute).await?))
 }
 
-/// What a function makes of the body, on a thread that may take its time.
+/// What a function makes of the body: at once of a small one, else on a thread that may take its time.
 async fn checked<T: Send + 'static>(
     app: &Arc<App>,
     request: extract::Request,
@@ -87,9 +90,15 @@ async fn checked<T: Send + 'static>(
 ) -> Result<T, ApiError> {
     app.check_ready()?;
     let body = body(app, request).await?;
+    let is_small = body.len() <= SMALL_BODY;
     let app = app.clone();
-    let parsed = tokio::task::spawn_blocking(move || parse(&app, &body)).await;
     // A panic of the tokenizer's crate is the client's trouble alone.
+    let parse = move || catch_unwind(AssertUnwindSafe(|| parse(&app, &body)));
+    let parsed = if is_small {
+        parse()
+    } else {
+        tokio::task::spawn_blocking(parse).await.unwrap_or_else(|it| Err(Box::new(it)))
+    };
     parsed.map_err(|_| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "the request could not be read"))?
 }
 
