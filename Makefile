@@ -1,5 +1,5 @@
 # What can be done with this repository, see `make help`. Needs Rust, Python 3 and g++; the rest is fetched once,
-# into .cuda/ and .models/, and checked against the hashes in scripts/.
+# into .cuda/, .models/ and .clients/, and checked against the hashes in scripts/.
 
 PREFIX ?= /usr/local
 CARGO  ?= cargo
@@ -8,7 +8,7 @@ BUILD  ?= $(or $(CARGO_TARGET_DIR),target)/release
 
 model = .models/SmolLM2-135M-Instruct
 
-.PHONY: help demo test build install install-files gpu-bundle lint nvcc model
+.PHONY: help demo test build install install-files gpu-bundle lint nvcc model clients
 
 help:
 	@echo 'make demo         answer a question with a real model, on the GPU or, without one, on the CPU'
@@ -18,6 +18,7 @@ help:
 	@echo 'make gpu-bundle   collect in gpu-bundle/ what tests and measures gale on a machine that has only a GPU'
 	@echo 'make lint         check formatting, and warnings as errors'
 	@echo 'make model        fetch $(model)'
+	@echo 'make clients      fetch the clients that tests try on the server'
 	@echo 'make nvcc         fetch the CUDA compiler, unless there is one'
 
 demo: build model
@@ -26,7 +27,8 @@ demo: build model
 # The documentation's examples come first: what cargo says last is the summary of a suite with tests. The kernels run
 # once more under the emulator's checks.
 test: export REQUIRE_MODEL = 1
-test: nvcc model
+test: export REQUIRE_CLIENTS = 1
+test: nvcc model clients
 	$(CARGO) test --release --workspace --doc
 	CUDA_EMULATOR_MODE=check $(CARGO) test --release --test kernels
 	$(CARGO) test --release --workspace --lib --bins --tests --no-fail-fast
@@ -55,3 +57,6 @@ nvcc:
 
 model:
 	@scripts/get-model
+
+clients:
+	@scripts/get-clients

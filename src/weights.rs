@@ -6,6 +6,7 @@
 //! type holds the other's values.
 
 mod convert;
+mod digest;
 mod header;
 mod mapped;
 pub mod names;
@@ -20,6 +21,7 @@ use serde_json::Value;
 use crate::config::{Config, WeightType};
 use crate::error::{Error, Result};
 use crate::json::{JsonFile, is_present, read_error};
+pub use digest::Digest;
 use header::Entry;
 use mapped::MappedFile;
 use names::TensorSpec;

@@ -83,6 +83,22 @@ fn tokens_are_found_by_name_and_id() {
 }
 
 #[test]
+fn tokens_are_bytes() {
+    let metaspace = metaspace();
+    let bytes = |id| metaspace.bytes(id);
+    assert_eq!([300, 303, 306].map(bytes), [" Hello".as_bytes(), "é".as_bytes(), "\u{FFFD}".as_bytes()]);
+    assert_eq!([3 + 0x41, 3 + 0xC3, 3 + 0x20].map(bytes), [[0x41], [0xC3], [0x20]]);
+    assert_eq!([2, 511 + 80].map(bytes), [&b"</s>"[..], b""], "a special token is its name, no token is nothing");
+    let byte_level = byte_level();
+    let bytes = |id| byte_level.bytes(id);
+    assert_eq!(
+        [256, 257, 258, 259, 260].map(bytes),
+        [b" Hello", &b" \xF0\x9F"[..], b"\x98\x80", b"\xA9 a", b"<|end|>"]
+    );
+    assert!((0..=255).all(|byte: u8| byte_level.bytes(byte.into()) == [byte]));
+}
+
+#[test]
 fn spaces_survive_and_the_first_is_stripped() {
     let tokenizer = metaspace();
     check(&tokenizer, &[300, 301, 305], &["Hello", " world", "!", ""]);
@@ -118,8 +134,9 @@ fn characters_are_never_split() {
 fn what_stays_incomplete_is_replaced_at_the_end() {
     let tokenizer = metaspace();
     check(&tokenizer, &[300, 3 + 0xE2, 3 + 0x82], &["Hello", "", "", "\u{FFFD}\u{FFFD}"]);
-    check(&tokenizer, &[300, 306], &["Hello", "", "\u{FFFD}"]); // a real U+FFFD waits too
-    check(&tokenizer, &[300, 306, 305], &["Hello", "", "\u{FFFD}!", ""]);
+    check(&tokenizer, &[300, 306, 305], &["Hello", "\u{FFFD}", "!", ""]); // a real U+FFFD is complete
+    let spelled: Vec<u32> = "\u{FFFD}\u{FFFD}😀".bytes().map(|byte| 3 + u32::from(byte)).collect();
+    check(&tokenizer, &spelled, &["", "", "\u{FFFD}", "", "", "\u{FFFD}", "", "", "", "😀", ""]);
     check(&byte_level(), &[256, 257], &[" Hello", "", " \u{FFFD}"]);
     check(&tokenizer, &[], &[""]);
 }

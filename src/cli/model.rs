@@ -8,7 +8,7 @@ use gale::error::{Error, Result};
 use gale::plan::Plan;
 use gale::session::{Options, Session};
 use gale::tokenizer::Tokenizer;
-use gale::weights::Weights;
+use gale::weights::{Digest, Weights};
 
 use super::fit::Fit;
 use super::progress::Progress;
@@ -45,6 +45,11 @@ impl Model {
     /// How it fits into memory with these options.
     pub fn fit(&self, options: Options) -> Fit<'_> {
         Fit { config: &self.config, weight_type: self.weight_type(), options }
+    }
+
+    /// What tells these weights from others.
+    pub fn weights_digest(&self) -> Result<Digest> {
+        self.weights.digest()
     }
 
     /// The tokenizer, for what only works with one.

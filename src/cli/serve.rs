@@ -59,9 +59,8 @@ pub struct Serve {
 const EXAMPLES: &str = "\
 Examples:
   gale serve -m Mistral-7B-Instruct-v0.3
-  gale serve -m Mistral-7B-Instruct-v0.3 --host 0.0.0.0 --port 8000 --api-key \"$KEY\" --served-model-name mistralai/Mistral-7B-Instruct-v0.3
-  curl http://127.0.0.1:8080/v1/chat/completions -H 'Content-Type: application/json' \\
-      -d '{\"messages\": [{\"role\": \"user\", \"content\": \"Why is the sky blue?\"}]}'";
+  gale serve -m Mistral-7B-Instruct-v0.3 --host 0.0.0.0 --port 8000 --served-model-name mistralai/Mistral-7B-Instruct-v0.3
+  gale serve -m Mistral-7B-Instruct-v0.3 --api-key \"$(cat key)\" --queue 8 --max-tokens 4096";
 
 impl Serve {
     pub fn run(self) -> anyhow::Result<ExitCode> {
@@ -91,7 +90,8 @@ impl Serve {
             grace: Duration::from_secs(self.grace),
             started,
         };
-        let served = server::Model { config: model.config.clone(), options, tokenizer, chat_format };
+        let weights = model.weights_digest()?;
+        let served = server::Model { config: model.config.clone(), weights, options, tokenizer, chat_format };
         server::serve(settings, served, move || model.load(device, options))?;
         Ok(ExitCode::SUCCESS)
     }

@@ -6,10 +6,12 @@ use super::limits::MAX_PROMPT_TOKENS;
 use super::metrics::Metrics;
 use super::queue::Queue;
 use crate::config::Config;
+use crate::device::{Device, prototypes};
 use crate::json::shown;
 use crate::prompt::{self, ChatFormat, Message};
 use crate::session::{Options, Session};
 use crate::tokenizer::Tokenizer;
+use crate::weights::Digest;
 use axum::http::StatusCode;
 use serde_json::Value;
 use std::sync::atomic::AtomicBool;
@@ -39,6 +41,8 @@ pub struct Settings {
 /// The model, but for its weights.
 pub struct Model {
     pub config: Config,
+    /// What tells its weights from others.
+    pub weights: Digest,
     pub options: Options,
     pub tokenizer: Tokenizer,
     /// None if the model has none: then it takes no chats.
@@ -54,6 +58,8 @@ pub struct App {
     pub queue: Queue,
     pub metrics: Metrics,
     state: Mutex<State>,
+    weights: Digest,
+    fingerprint: OnceLock<String>,
     /// What it took to be ready.
     startup: OnceLock<Duration>,
     /// What runs is to be given up.
@@ -70,7 +76,7 @@ enum State {
 
 impl App {
     pub fn new(settings: Settings, model: Model) -> App {
-        let Model { config, options, tokenizer, chat_format } = model;
+        let Model { config, weights, options, tokenizer, chat_format } = model;
         App {
             queue: Queue::new(settings.queue),
             metrics: Metrics::new(&settings.model_names[0]),
@@ -80,13 +86,16 @@ impl App {
             options,
             chat_format,
             state: Mutex::new(State::Loading),
+            weights,
+            fingerprint: OnceLock::new(),
             startup: OnceLock::new(),
             give_up: AtomicBool::new(false),
         }
     }
 
-    /// From now on there are answers, unless the server has ended meanwhile. Gives the time since the start.
-    pub fn be_ready(&self) -> Duration {
+    /// From now on there are answers, from this device, unless the server has ended meanwhile. Gives the time since the start.
+    pub fn be_ready(&self, device: &Device) -> Duration {
+        self.fingerprint.get_or_init(|| fingerprint(self.weights, device));
         let startup = *self.startup.get_or_init(|| self.settings.started.elapsed());
         self.metrics.startup_seconds.set(startup.as_secs_f64());
         let mut state = self.state();
@@ -98,11 +107,12 @@ impl App {
 
     /// From now on there are none; those who wait are told why. The first reason stays.
     pub fn fail(&self, reason: ApiError) {
-        self.queue.close(reason.clone());
         let mut state = self.state();
         if !matches!(*state, State::Ended(_)) {
-            *state = State::Ended(ApiError { status: StatusCode::SERVICE_UNAVAILABLE, ..reason });
+            *state = State::Ended(ApiError { status: StatusCode::SERVICE_UNAVAILABLE, ..reason.clone() });
         }
+        drop(state);
+        self.queue.close(reason);
     }
 
     /// Whether there are answers.
@@ -134,9 +144,10 @@ impl App {
         }
     }
 
-    /// What stands for build, model and device in every answer.
+    /// What stands for build, weights, card and driver in every answer: where it is the same, so are the answers to the
+    /// same requests with the same seeds.
     pub fn fingerprint(&self) -> String {
-        concat!("gale-", env!("CARGO_PKG_VERSION")).into()
+        self.fingerprint.get().cloned().unwrap_or_default()
     }
 
     /// The field `model`: one of our names, or none.
@@ -208,4 +219,14 @@ impl App {
             requested => Ok(requested.unwrap_or(default.min(most))),
         }
     }
+}
+
+/// Of all that the bits of an answer depend on, but for the request.
+fn fingerprint(weights: Digest, device: &Device) -> String {
+    const VERSION: &str = env!("CARGO_PKG_VERSION");
+    let mut digest = weights;
+    prototypes::MODULES.iter().for_each(|module| digest.add(module.ptx.as_bytes()));
+    let (card, capability, driver) = (device.name(), device.compute_capability(), device.driver_version());
+    digest.add(format!("{VERSION} {card} {capability:?} {driver:?}").as_bytes());
+    format!("gale-{VERSION}-{:016x}", digest.0)
 }

@@ -54,10 +54,10 @@ impl Engine<'_> {
         Ok(to_first)
     }
 
-    /// Answers a request and tells its client how it ended.
+    /// Answers a request and tells its client how it ended, unless the device failed.
     ///
     /// # Errors
-    /// The driver's, which it does not recover from: the client has been told.
+    /// The driver's, after which there are no more answers.
     pub fn run(&mut self, job: &Job) -> Result<()> {
         let mut clock = self.metrics.start(job.arrived);
         let done = self.answers(job, &mut clock);
@@ -77,8 +77,11 @@ impl Engine<'_> {
             }
             Err(error) => {
                 self.metrics.failed.add(1);
+                if let Error::Device(_) = error {
+                    return Err(error);
+                }
                 job.send(Event::Failed(ApiError::of(&error, job.prompt_field)));
-                if let Error::Device(_) = error { Err(error) } else { Ok(()) }
+                Ok(())
             }
         }
     }

@@ -3,10 +3,11 @@
 use super::App;
 use super::error::{ApiError, json_response};
 use super::generate::{self, Request};
-use super::limits::{MAX_BODY, MAX_HEADERS};
+use super::limits::{MAX_BODY, MAX_HEAD_BYTES, MAX_HEADERS};
 use super::{chat, completions, models, tokenize};
 use axum::Router;
 use axum::body::{Body, Bytes};
+use axum::extract::rejection::PathRejection;
 use axum::extract::{self, Path, State};
 use axum::http::{HeaderMap, Response, StatusCode, header};
 use axum::middleware::{self, Next};
@@ -14,11 +15,14 @@ use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::Value;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 type Answer = Result<Response<Body>, ApiError>;
 type Shared = State<Arc<App>>;
 const HEALTH: &str = "/health";
+/// Bytes of a body that is read faster than another thread is found for it.
+const SMALL_BODY: usize = 4 << 10;
 
 /// Every path.
 pub fn router(app: Arc<App>) -> Router {
@@ -36,8 +40,9 @@ pub fn router(app: Arc<App>) -> Router {
             "/detokenize",
             post(async |app: Shared, it: extract::Request| compute(app, it, tokenize::detokenize).await),
         )
+        .route("/tokenizer_info", get(tokenizer_info))
         .route("/v1/models", get(async |State(app): Shared| models::list(&app)))
-        .route("/v1/models/{*name}", get(async |State(app): Shared, Path(name): Path<String>| models::one(&app, &name)))
+        .route("/v1/models/{*name}", get(model))
         .route(HEALTH, get(async |State(app): Shared| models::health(&app)))
         .route("/metrics", get(async |State(app): Shared| models::metrics(&app)))
         .method_not_allowed_fallback(async || {
@@ -46,6 +51,16 @@ pub fn router(app: Arc<App>) -> Router {
         .fallback(async || ApiError::new(StatusCode::NOT_FOUND, "there is no such path, see docs/api.md"))
         .layer(middleware::from_fn_with_state(app.clone(), admit))
         .with_state(app)
+}
+
+async fn tokenizer_info(State(app): Shared) -> Answer {
+    app.check_ready()?;
+    Ok(json_response(StatusCode::OK, &tokenize::info(&app)))
+}
+
+async fn model(State(app): Shared, name: Result<Path<String>, PathRejection>) -> Answer {
+    let Path(name) = name.map_err(|error| ApiError::new(StatusCode::BAD_REQUEST, error.body_text()))?;
+    models::one(&app, &name)
 }
 
 /// Answers a request for text.
@@ -67,7 +82,7 @@ async fn compute(
     Ok(json_response(StatusCode::OK, &checked(&app, request, compute).await?))
 }
 
-/// What a function makes of the body, on a thread that may take its time.
+/// What a function makes of the body: at once of a small one, else on a thread that may take its time.
 async fn checked<T: Send + 'static>(
     app: &Arc<App>,
     request: extract::Request,
@@ -75,9 +90,15 @@ async fn checked<T: Send + 'static>(
 ) -> Result<T, ApiError> {
     app.check_ready()?;
     let body = body(app, request).await?;
+    let is_small = body.len() <= SMALL_BODY;
     let app = app.clone();
-    let parsed = tokio::task::spawn_blocking(move || parse(&app, &body)).await;
     // A panic of the tokenizer's crate is the client's trouble alone.
+    let parse = move || catch_unwind(AssertUnwindSafe(|| parse(&app, &body)));
+    let parsed = if is_small {
+        parse()
+    } else {
+        tokio::task::spawn_blocking(parse).await.unwrap_or_else(|it| Err(Box::new(it)))
+    };
     parsed.map_err(|_| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "the request could not be read"))?
 }
 
@@ -110,8 +131,12 @@ fn is_json(headers: &HeaderMap) -> bool {
 
 /// Not too many headers, and the key where there is one. Whether the server is well is nobody's secret.
 async fn admit(State(app): Shared, request: extract::Request, next: Next) -> Response<Body> {
-    if request.headers().len() > MAX_HEADERS {
-        let message = format!("expected at most {MAX_HEADERS} headers, found {}", request.headers().len());
+    let headers = request.headers();
+    let n_bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if headers.len() > MAX_HEADERS || n_bytes > MAX_HEAD_BYTES {
+        let n = headers.len();
+        let message =
+            format!("expected at most {MAX_HEADERS} headers of {MAX_HEAD_BYTES} bytes, found {n} of {n_bytes}");
         return ApiError::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, message).into_response();
     }
     match &app.settings.api_key {

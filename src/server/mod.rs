@@ -40,6 +40,7 @@ use anyhow::Context;
 use app::App;
 use engine::Engine;
 use error::ApiError;
+use job::Event;
 use std::fmt::Display;
 use std::io::Write;
 use std::net::TcpListener;
@@ -102,7 +103,7 @@ fn run_device(app: &App, load: impl FnOnce() -> anyhow::Result<(Device, Session)
         Engine { device, session, tokenizer: &app.tokenizer, metrics: &app.metrics, give_up: &app.give_up };
     let to_first = engine.warm_up()?;
     app.metrics.allocated_bytes.set(engine.device.allocated_bytes() as f64);
-    let startup = app.be_ready();
+    let startup = app.be_ready(&engine.device);
     let (startup, to_first) = (startup.as_secs_f64(), 1e3 * to_first.as_secs_f64());
     log(format_args!("ready after {startup:.2} s; a token after a prompt of one takes {to_first:.1} ms"));
     while let Some(job) = app.queue.pop() {
@@ -110,7 +111,11 @@ fn run_device(app: &App, load: impl FnOnce() -> anyhow::Result<(Device, Session)
             app.metrics.cancelled.add(1);
             continue;
         }
-        engine.run(&job)?;
+        if let Err(error) = engine.run(&job) {
+            app.fail(ApiError::broken(&error)); // so whoever is told of it finds a server that says so
+            job.send(Event::Failed(ApiError::broken(&error)));
+            return Err(error.into());
+        }
     }
     Ok(())
 }

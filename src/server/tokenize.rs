@@ -32,6 +32,13 @@ pub fn tokenize(app: &App, body: &[u8]) -> Result<Value, ApiError> {
     Ok(answer)
 }
 
+/// The special tokens, as evaluations ask for them before they send texts to be tokenized.
+pub fn info(app: &App) -> Value {
+    let name = |id: Option<u32>| id.and_then(|id| app.tokenizer.token(id));
+    let eos = name(app.config.eos_ids.first().copied());
+    json!({ "bos_token": name(app.config.bos_id), "eos_token": eos, "vocab_size": app.config.vocab_size })
+}
+
 /// Ids to text, special tokens and all.
 pub fn detokenize(app: &App, body: &[u8]) -> Result<Value, ApiError> {
     const TOKENS: &str = "tokens";

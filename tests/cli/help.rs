@@ -1,6 +1,6 @@
 use crate::program::{command, finish, gale};
 
-const COMMANDS: [(&str, &[&str]); 12] = [
+const COMMANDS: [(&str, &[&str]); 13] = [
     (
         "generate",
         &[
@@ -25,6 +25,24 @@ const COMMANDS: [(&str, &[&str]); 12] = [
             "--chat",
             "--system",
             "--safe-prompt",
+        ],
+    ),
+    (
+        "serve",
+        &[
+            "--model",
+            "--host",
+            "--port",
+            "--api-key",
+            "--served-model-name",
+            "--queue",
+            "--max-tokens",
+            "--timeout",
+            "--grace",
+            "--chunk",
+            "--no-graph",
+            "--ctx",
+            "--device",
         ],
     ),
     ("logits", &["--model", "--ids", "--last", "--chunk", "--no-graph", "--ctx", "--device", "--output"]),

@@ -1,10 +1,12 @@
 //! `gale serve` as a process, on the emulator, and clients of it.
 
+mod api;
 mod clients;
 mod faults;
 mod hostile;
 mod http;
 mod logprobs;
+mod real;
 mod same;
 mod server;
 mod stream;

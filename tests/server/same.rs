@@ -1,7 +1,7 @@
 //! The same question has the same answer, whoever asks and however.
 
 use crate::http::Stream;
-use crate::server::{MODEL, Server, gale};
+use crate::server::{MODEL, Model, Server, gale};
 use serde_json::{Value, json};
 use std::thread;
 
@@ -80,7 +80,9 @@ fn the_same_seed_gives_the_same_answer() {
             scope.spawn(|| assert_eq!(Stream::post(server.client(), COMPLETIONS, &streamed).text(0), text(&alone)));
         }
     });
-    assert_eq!(text(&Server::start(&["--chunk", "3", "--no-graph"]).completion(&request)), text(&alone));
+    let elsewhere = Server::start(&["--chunk", "3", "--no-graph"]).completion(&request);
+    assert_eq!(text(&elsewhere), text(&alone));
+    assert_eq!(elsewhere["system_fingerprint"], alone["system_fingerprint"]);
 }
 
 #[test]
@@ -113,4 +115,22 @@ fn several_answers_are_those_of_several_requests() {
     }
     assert_eq!(all["usage"]["prompt_tokens"], 5);
     assert_eq!(all["usage"]["completion_tokens"], 54);
+}
+
+/// A single weight that is looked at, or another card, is another fingerprint.
+#[test]
+fn fingerprints_tell_models_and_cards_apart() {
+    let fingerprint = |dir: &str, card: &str| {
+        let server = Server::of(dir, &[], &[("CUDA_EMULATOR_GPU", card)]);
+        server.completion(&json!({ "prompt": "a", "max_tokens": 1 }))["system_fingerprint"].clone()
+    };
+    let changed = Model::new("mis_nowin_v5_gqa8");
+    let file = std::path::Path::new(changed.dir()).join("model.safetensors");
+    let mut bytes = std::fs::read(&file).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(file, bytes).unwrap();
+    let first = fingerprint(MODEL.dir(), "h100");
+    assert_eq!(fingerprint(MODEL.dir(), "h100"), first);
+    assert_ne!(fingerprint(changed.dir(), "h100"), first);
+    assert_ne!(fingerprint(MODEL.dir(), "a100"), first);
 }

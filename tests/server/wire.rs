@@ -145,6 +145,8 @@ fn models_health_and_tokens() {
     let text =
         server.post("/detokenize", &json!({ "tokens": tokens["tokens"], "skip_special_tokens": true })).expect_ok();
     assert_eq!(text, json!({ "prompt": "Hé" }));
+    let info = server.get("/tokenizer_info").expect_ok();
+    assert_eq!(info, json!({ "bos_token": "<s>", "eos_token": "</s>", "vocab_size": 600 }));
 }
 
 /// Of every histogram the count is right, and buckets begin where a GPU needs them.
