@@ -3,7 +3,8 @@
 #include "common.cuh"
 
 constexpr uint32_t block_size = 1024, n_warps = block_size / 32;
-constexpr uint32_t n_bins = 2 * block_size;
+constexpr uint32_t digit_bits = 7, n_bins = 1 << digit_bits, max_chunks = 2 * block_size;
+constexpr uint32_t none = ~0u;  // of the bins, or of the chunks
 
 __device__ inline uint32_t lane_index() { return threadIdx.x % 32; }
 __device__ inline uint32_t warp_index() { return threadIdx.x / 32; }
@@ -25,76 +26,108 @@ __device__ inline uint64_t warp_sum(uint64_t amount)
     return low + (uint64_t(__reduce_add_sync(~0u, uint32_t(amount >> 21))) << 21);
 }
 
-// Amounts in shared memory, all zero to begin with. It adds 32 bits natively, so they are kept in halves.
-struct Bins {
-    uint32_t low[n_bins], high[n_bins];
+// Amounts in shared memory, all zero to begin with: of bins, or of chunks of a row.
+//
+// Every lane has a copy of each bin, in its own bank: whatever bins the lanes of a warp add to, none waits for another.
+// Shared memory adds 32 bits natively, so what is carried beyond them, which is rare, is counted apart.
+struct alignas(16) Bins {
+    union {
+        uint32_t copies[n_bins][32];
+        uint64_t chunks[max_chunks];
+    };
+    uint32_t carried[n_bins];
     uint64_t of_warps[n_warps];
     uint32_t found;
     uint64_t before, within;
 
     __device__ void clear()
     {
-        for (uint32_t bin = threadIdx.x; bin < n_bins; bin += block_size) low[bin] = high[bin] = 0;
+        for (uint32_t chunk = threadIdx.x; chunk < max_chunks; chunk += block_size) chunks[chunk] = 0;
+        if (threadIdx.x < n_bins) carried[threadIdx.x] = 0;
     }
 
-    __device__ void set(uint32_t bin, uint64_t amount)
+    __device__ void add(uint32_t bin, uint32_t amount)
     {
-        low[bin] = uint32_t(amount);
-        high[bin] = uint32_t(amount >> 32);
+        const uint32_t was = atomicAdd(&copies[bin][lane_index()], amount);
+        if (was + amount < amount) atomicAdd(&carried[bin], 1);
     }
 
-    __device__ void add(uint32_t bin, uint64_t amount)
-    {
-        const uint32_t added = uint32_t(amount), was = atomicAdd(&low[bin], added);
-        const uint32_t carried = uint32_t(amount >> 32) + (was + added < added);
-        if (carried != 0) atomicAdd(&high[bin], carried);
-    }
-
-    // For a whole warp, in which an amount may be 0. Where all go into one bin they are added up
-    // first: equal logits would otherwise queue for it.
-    __device__ void add_warp(uint32_t bin, uint64_t amount)
-    {
-        const uint32_t lanes = __ballot_sync(~0u, amount != 0);
-        if (lanes == 0) return;
-        const uint32_t first = __ffs(lanes) - 1, first_bin = __shfl_sync(~0u, bin, first);
-        if (__all_sync(~0u, amount == 0 || bin == first_bin)) {
-            const uint64_t sum = warp_sum(amount);
-            amount = lane_index() == first ? sum : 0;
-        }
-        if (amount != 0) add(bin, amount);
-    }
-
-    // Finds where a running sum over the bins reaches `need(total)`, which is not 0: `found` is this bin, or n_bins if
-    // none does, `within` what it holds, and `before` what those before it do. Returns the total, and empties the bins.
+    // Finds where a running sum over the bins reaches `need(total)`, which is not 0: `found` is this bin, or none if none
+    // does, `within` what it holds, and `before` what those before it do. Returns the total, and empties the bins.
     template <typename Need> __device__ uint64_t find(Need need)
     {
+        constexpr uint32_t n_own = n_bins / n_warps;
         __syncthreads();  // the bins are filled, and nobody still reads what the last call found
-        const uint32_t bin = 2 * threadIdx.x;
-        uint2& lows = reinterpret_cast<uint2&>(low[bin]);
-        uint2& highs = reinterpret_cast<uint2&>(high[bin]);
-        const uint64_t one = uint64_t(highs.x) << 32 | lows.x, other = uint64_t(highs.y) << 32 | lows.y;
-        lows = highs = make_uint2(0, 0);
-
-        uint64_t sum = one + other;
-        if (__any_sync(~0u, sum != 0))
-            for (uint32_t step = 16; step > 0; step /= 2) sum += __shfl_xor_sync(~0u, sum, step);
-        if (lane_index() == 0) of_warps[warp_index()] = sum;
-        if (threadIdx.x == 0) found = n_bins;
-        __syncthreads();  // every warp reads what all have written
-        const uint64_t warps = inclusive_scan(of_warps[lane_index()]);
-        const uint64_t total = __shfl_sync(~0u, warps, 31), until = __shfl_sync(~0u, warps, warp_index());
-
-        const uint64_t needed = need(total);
-        if (until - sum < needed && needed <= until) {  // in the bins of this warp
-            const uint64_t below = until - sum + inclusive_scan(one + other) - one - other;
-            if (below < needed && needed <= below + one + other) {
-                const bool is_other = below + one < needed;
-                found = bin + is_other;
-                before = is_other ? below + one : below;
-                within = is_other ? other : one;
+        const uint32_t first = n_own * warp_index();
+        uint32_t own_carried = 0;
+        if (lane_index() < n_own) {
+            own_carried = carried[first + lane_index()];
+            carried[first + lane_index()] = 0;
+        }
+        uint32_t own[n_own], any = own_carried;
+#pragma unroll
+        for (uint32_t i = 0; i < n_own; i++) any |= own[i] = copies[first + i][lane_index()];
+        uint64_t amounts[n_own] = {}, sum = 0;
+        if (__any_sync(~0u, any != 0)) {  // most bins are empty
+#pragma unroll
+            for (uint32_t i = 0; i < n_own; i++) {
+                sum += amounts[i] = warp_sum(own[i]) + (uint64_t(__shfl_sync(~0u, own_carried, i)) << 32);
+                copies[first + i][lane_index()] = 0;
+            }
+        }
+        uint64_t below, needed;
+        const uint64_t total = reach(sum, need, below, needed);
+        if (lane_index() == 0 && below < needed && needed <= below + sum) {
+#pragma unroll
+            for (uint32_t i = 0; i < n_own; i++) {
+                if (below < needed && needed <= below + amounts[i]) stop(first + i, below, amounts[i]);
+                below += amounts[i];
             }
         }
         __syncthreads();  // one thread has found it, all read it
+        return total;
+    }
+
+    // The same over the chunks.
+    template <typename Need> __device__ uint64_t find_chunk(Need need)
+    {
+        __syncthreads();  // the chunks are filled, and nobody still reads what the last call found
+        const uint32_t chunk = 2 * threadIdx.x;
+        ulonglong2& own = reinterpret_cast<ulonglong2&>(chunks[chunk]);
+        const uint64_t one = own.x, other = own.y;
+        own = make_ulonglong2(0, 0);
+        uint64_t sum = one + other;
+        if (__any_sync(~0u, sum != 0))
+            for (uint32_t step = 16; step > 0; step /= 2) sum += __shfl_xor_sync(~0u, sum, step);
+        uint64_t below, needed;
+        const uint64_t total = reach(sum, need, below, needed);
+        if (below < needed && needed <= below + sum) {  // in the chunks of this warp
+            below += inclusive_scan(one + other) - one - other;
+            if (below < needed && needed <= below + one) stop(chunk, below, one);
+            else if (below + one < needed && needed <= below + one + other) stop(chunk + 1, below + one, other);
+        }
+        __syncthreads();  // one thread has found it, all read it
+        return total;
+    }
+
+private:
+    __device__ void stop(uint32_t at, uint64_t what_is_before, uint64_t what_it_holds)
+    {
+        found = at;
+        before = what_is_before;
+        within = what_it_holds;
+    }
+
+    // From the sum of each warp: what the warps before this one hold, what is needed, and the total.
+    template <typename Need> __device__ uint64_t reach(uint64_t sum, Need need, uint64_t& below, uint64_t& needed)
+    {
+        if (lane_index() == 0) of_warps[warp_index()] = sum;
+        if (threadIdx.x == 0) found = none;
+        __syncthreads();  // every warp reads what all have written
+        const uint64_t warps = inclusive_scan(of_warps[lane_index()]);
+        below = __shfl_sync(~0u, warps, warp_index()) - sum;
+        const uint64_t total = __shfl_sync(~0u, warps, 31);
+        needed = need(total);
         return total;
     }
 };

@@ -11,7 +11,9 @@
 // The rank at which the amounts, added from the likeliest on, reach what is needed (k tokens, or the
 // share p of all) is found by its digits (radix selection): a pass puts the amounts of all ranks that
 // begin with the digits found so far into bins by the next digit, and a running sum over the bins says
-// which it is. Three passes find the order, and where equals are cut apart, two more the token. As soon
+// which it is. Ranks count from the likeliest token's on. The first digit says how long the distance in
+// order is and how it begins, which leaves few tokens wherever the row is peaked; each further one has
+// seven bits. Three or four more find the order, and where equals are cut apart, three the token. As soon
 // as few tokens are left to choose among they are listed in shared memory, for later passes to look at
 // these alone; the list is in no order, and nothing depends on it.
 //
@@ -230,21 +232,16 @@ __device__ __noinline__ void shortlist(uint32_t k)
     shrink();
 }
 
-// Puts what the tokens of each chunk of the row amount to into a bin.
+// Says what the tokens of each chunk amount to, of the row or of the list.
 __device__ __noinline__ void fill_chunks()
 {
     const Scores scores = shared;
     for_each_four(scores, [&](uint32_t chunk, const Four& four) {
         uint64_t sum = 0;
 #pragma unroll
-        for (uint32_t i = 0; i < 4; i++) {
-            const uint32_t amount = scores.amount(four.scores[i], four.tokens[i]);
-            if (scores.is_listed) bins.add_warp(four.tokens[i] / chunk_len, amount);
-            sum += amount;
-        }
-        if (scores.is_listed) return;
+        for (uint32_t i = 0; i < 4; i++) sum += scores.amount(four.scores[i], four.tokens[i]);
         sum = warp_sum(sum);
-        if (lane_index() == 0) bins.set(chunk, sum);
+        if (lane_index() == 0) bins.chunks[chunk] = sum;
     });
 }
 
@@ -252,40 +249,89 @@ __device__ __noinline__ void fill_chunks()
 __device__ inline uint64_t total()
 {
     fill_chunks();
-    return bins.find([](uint64_t) { return 1; });
+    return bins.find_chunk([](uint64_t) { return 1; });
+}
+
+constexpr uint32_t token_bits = 18;  // of an id: the launcher lets no more tokens in
+
+// The first digit of a distance in order: how long it is, and the two bits after its first.
+__device__ inline uint32_t first_digit(uint32_t distance)
+{
+    const uint32_t log = 31 - __clz(distance | 2);
+    return distance < 4 ? distance : 4 * (log - 1) + (distance >> (log - 2)) % 4;
+}
+
+// The bits of the distances with that first digit that are not known from it.
+__device__ inline uint32_t n_unknown_bits(uint32_t digit) { return digit < 4 ? 0 : digit / 4 - 1; }
+
+// The least of the distances with that first digit.
+__device__ inline uint32_t least_distance(uint32_t digit)
+{
+    return digit < 4 ? digit : (4 + digit % 4) << n_unknown_bits(digit);
 }
 
 // The rank up to which tokens must be taken, from the likeliest on, until their amounts reach `need`; the last that
 // amounts to something if they do not. Leaves a shorter list, if it can.
 __device__ __noinline__ uint64_t select(uint64_t need)
 {
-    uint64_t prefix = 0, is_known = 0;  // the digits found, and where they are
-    for (uint32_t digit = 0;; digit++) {
-        const uint32_t shift = digit < 3 ? max(53 - 11 * digit, 32) : 11 * (4 - digit);
+    const uint64_t likeliest = rank_of(shared.max, 0);  // ranks count from it on
+    uint64_t prefix = 0;       // the digits found
+    uint32_t n_unknown = 64;   // bits after them
+    for (;;) {
+        const bool is_first = n_unknown == 64;
+        const uint32_t shift = n_unknown > 32    ? max(n_unknown - digit_bits, 32)
+                               : n_unknown == 32 ? token_bits - digit_bits
+                                                 : n_unknown - min(n_unknown, digit_bits);
+        const uint64_t is_known = is_first ? 0 : ~0ull << n_unknown;
         const Scores scores = shared;
         for_each_four(scores, [&](uint32_t, const Four& four) {
 #pragma unroll
             for (uint32_t i = 0; i < 4; i++) {
-                const uint64_t rank = rank_of(four.scores[i], four.tokens[i]);
+                const uint64_t rank = rank_of(four.scores[i], four.tokens[i]) - likeliest;
                 const bool is_in = (rank & is_known) == prefix;
                 const uint32_t amount = is_in ? scores.amount(four.scores[i], four.tokens[i]) : 0;
-                bins.add_warp(uint32_t(rank >> shift) % n_bins, amount);
+                if (amount == 0) continue;
+                bins.add(is_first ? first_digit(uint32_t(rank >> 32)) : uint32_t(rank >> shift) % n_bins, amount);
             }
         });
         bins.find([&](uint64_t) { return need; });
-        if (bins.found == n_bins) return scores.last();
-        prefix |= uint64_t(bins.found) << shift;
-        is_known = ~0ull << shift;
+        if (bins.found == none) return scores.last();
+        n_unknown = is_first ? 32 + n_unknown_bits(bins.found) : shift;
+        prefix |= is_first ? uint64_t(least_distance(bins.found)) << 32 : uint64_t(bins.found) << shift;
         need -= bins.before;
-        // All that begin like this are needed if even the last of them is: from the third digit on they are equals.
-        const uint32_t least = digit < 2 ? 1 : scores.amount(logit_of(prefix), uint32_t(prefix));
-        const uint64_t last = min(prefix | ~is_known, scores.last());
+        // All that begin like this are needed if even the last of them is. Once the order is known they are equals.
+        const uint64_t start = likeliest + prefix, end = likeliest + (prefix | ~(~0ull << n_unknown));
+        const uint32_t least = n_unknown > 32 ? 1 : scores.amount(logit_of(start), uint32_t(start));
+        const uint64_t last = end < start ? scores.last() : min(end, scores.last());  // it may be past all ranks
         if (bins.within - need < least) return last;
-        if (digit == 0 && !scores.is_listed) {
+        if (is_first && !scores.is_listed) {
             change([&](Scores& it) { it.set_last(last); });
             shrink();
         }
     }
+}
+
+// The same among the tokens of the list, by their ids: the token at which their amounts reach `need`.
+__device__ inline uint32_t select_id(uint64_t need)
+{
+    const Scores scores = shared;
+    uint32_t prefix = 0;
+    for (uint32_t n_unknown = token_bits; n_unknown > 0;) {
+        const uint32_t shift = n_unknown - min(n_unknown, digit_bits);
+        for_each_four(scores, [&](uint32_t, const Four& four) {
+#pragma unroll
+            for (uint32_t i = 0; i < 4; i++) {
+                const bool is_in = four.tokens[i] >> n_unknown == prefix >> n_unknown;
+                const uint32_t amount = is_in ? scores.amount(four.scores[i], four.tokens[i]) : 0;
+                if (amount != 0) bins.add((four.tokens[i] >> shift) % n_bins, amount);
+            }
+        });
+        bins.find([&](uint64_t) { return need; });
+        prefix |= bins.found << shift;
+        need -= bins.before;
+        n_unknown = shift;
+    }
+    return prefix;
 }
 
 // The token at which the amounts, added in the order of the ids, exceed a random share of their sum.
@@ -293,7 +339,8 @@ __device__ inline uint32_t pick(uint64_t random)
 {
     fill_chunks();
     uint64_t need;
-    bins.find([&](uint64_t total) { return need = __umul64hi(random, total) + 1; });
+    bins.find_chunk([&](uint64_t total) { return need = __umul64hi(random, total) + 1; });
+    if (shared.is_listed) return select_id(need);
 
     const Scores scores = shared;
     uint32_t token = bins.found * chunk_len + 4 * lane_index();

@@ -16,11 +16,14 @@ use super::Format;
 use super::health::Health;
 use super::report::NO_GPU_SPEED;
 use super::sample::{mean_and_deviation, percentile};
-use crate::cli::bandwidth::Bandwidth;
+use crate::cli::bandwidth::{Bandwidth, HeadStart};
 use crate::cli::options::without_effect;
 use crate::cli::output::Output;
 use crate::cli::say;
 use work::{KERNELS, Prepare, Work};
+
+/// Launches that the host asks for while the device is busy.
+const RUNS_PER_HEAD_START: usize = 100;
 
 #[derive(Args)]
 pub struct KernelArgs {
@@ -173,8 +176,12 @@ fn measure(device: &Device, mut work: Work, n_runs: u32) -> anyhow::Result<Vec<D
     for set in 0..work.n_sets {
         (work.launch)(device, set)?;
     }
+    let mut head_start = HeadStart::new(device)?;
     let mut events = vec![];
     for run in 0..n_runs as usize {
+        if run % RUNS_PER_HEAD_START == 0 {
+            head_start.give(device)?;
+        }
         let before = device.record()?;
         (work.launch)(device, run % work.n_sets)?;
         events.push((before, device.record()?));

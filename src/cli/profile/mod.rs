@@ -12,7 +12,7 @@ use clap::{ArgGroup, Args, value_parser};
 use gale::device::{Device, Launched};
 use gale::session::{Options, Session};
 
-use super::bandwidth::Bandwidth;
+use super::bandwidth::{Bandwidth, HeadStart};
 use super::options::{ModelOrShape, Running, without_effect};
 use super::output::Output;
 use table::Profiled;
@@ -98,7 +98,12 @@ impl Profile {
         let context = options.context.or(model.config.window.is_none().then_some(needed));
         let (device, mut session) = model.load(self.running.on.device, Options { context, ..options })?;
         let position = fill(&mut session, self.depth)?;
-        let runs = (0..n_runs).map(|_| session.trace_step()).collect::<Result<Vec<_>, _>>()?;
+        let mut head_start = HeadStart::new(&device)?;
+        let trace = |_| {
+            head_start.give(&device)?;
+            session.trace_step()
+        };
+        let runs = (0..n_runs).map(trace).collect::<Result<Vec<_>, _>>()?;
         let step = if device.is_emulator() { None } else { Some(time_of_a_step(&mut session)?) };
         mark_a_step(&device, &mut session)?;
 

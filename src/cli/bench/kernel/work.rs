@@ -15,8 +15,10 @@ const EPS: f32 = 1e-5;
 pub struct Work {
     pub n_sets: usize,
     /// On one of the sets.
-    pub launch: Box<dyn FnMut(&Device, usize) -> Result<()>>,
+    pub launch: Launch,
 }
+
+type Launch = Box<dyn FnMut(&Device, usize) -> Result<()>>;
 
 /// Makes a kernel's buffers for a shape.
 pub type Prepare = fn(&Device, Shape) -> Result<Work>;
