@@ -28,7 +28,20 @@ const COMMANDS: [(&str, &[&str]); 5] = [
     ),
     ("logits", &["--model", "--ids", "--last", "--chunk", "--no-graph", "--ctx", "--device", "--output"]),
     ("plan", &["--model", "--ctx", "--chunk"]),
-    ("bench", &["--model", "--n-prompt", "--n-gen", "--depth", "--repetitions", "--device", "--output"]),
+    (
+        "bench",
+        &[
+            "--model",
+            "--n-prompt",
+            "--n-gen",
+            "--depth",
+            "--repetitions",
+            "--device",
+            "--output",
+            "--attention",
+            "--svg",
+        ],
+    ),
     ("doctor", &["--device"]),
 ];
 

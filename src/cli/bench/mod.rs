@@ -1,9 +1,10 @@
+mod attention;
 mod report;
 mod sample;
 
 use std::process::ExitCode;
 
-use clap::{Args, ValueEnum, value_parser};
+use clap::{ArgGroup, Args, ValueEnum, value_parser};
 use gale::config::Config;
 use gale::device::Device;
 use gale::plan::{Group, Plan};
@@ -14,6 +15,7 @@ use super::bandwidth;
 use super::model::Model;
 use super::options::{ModelDir, Running};
 use super::say;
+use attention::AttentionArgs;
 use report::Report;
 use sample::{Samples, measure};
 
@@ -23,10 +25,13 @@ use sample::{Samples, measure};
 /// weights and cache read per second, beside what a plain copy moves on the same device in the same run. Without a window, and without --ctx, the
 /// context is what the tests need.
 #[derive(Args)]
-#[command(after_long_help = EXAMPLES)]
+#[command(after_long_help = EXAMPLES, group = ArgGroup::new("what").required(true).args(["dir", "attention"]))]
 pub struct Bench {
     #[command(flatten)]
-    model: ModelDir,
+    model: Option<ModelDir>,
+
+    #[command(flatten)]
+    attention: AttentionArgs,
 
     /// Tokens of the prompt; 0 leaves this test out [default: 512, on the emulator 16]
     #[arg(short = 'p', long, value_name = "TOKENS")]
@@ -64,7 +69,8 @@ const EXAMPLES: &str = "\
 Examples:
   gale bench -m Mistral-7B-v0.1                        pp512 and tg128, five times each
   gale bench -m Mistral-7B-v0.1 -p 0 -n 64 -d 16384    generation only, deep in a sequence
-  gale bench -m Mistral-7B-v0.1 -o json > bench.json";
+  gale bench -m Mistral-7B-v0.1 -o json > bench.json
+  gale bench --attention --svg attention.svg           what a sliding window saves";
 
 /// What was asked for, with the defaults of the device.
 struct Workload {
@@ -79,7 +85,11 @@ impl Bench {
         if (self.n_prompt, self.n_gen) == (Some(0), Some(0)) {
             anyhow::bail!("-p, -n: expected something to measure, found 0 of both");
         }
-        let model = Model::open(&self.model.dir)?;
+        if self.attention.is_given() {
+            return self.attention.run(self.running.on.device, self.repetitions, self.output);
+        }
+        self.attention.refuse_without_attention()?;
+        let model = Model::open(&self.model.as_ref().expect("the group asks for one").dir)?;
         let dir = model.dir.clone();
         model.plan(&self.running.options())?;
         let device = Device::open(self.running.on.device)?;
