@@ -16,29 +16,13 @@ struct Span {
     __device__ bool has(uint32_t key) const { return first <= key && key <= last; }
 };
 
-// The two bf16 whose sum a weight is, of two neighbouring keys.
-struct SplitPair {
-    uint32_t high, low;
-
-    __device__ SplitPair(float a, float b) : high(pack(a, b))
-    {
-        const float2 it = unpack_pair(high, bf16());
-        low = pack(a - it.x, b - it.y);
-    }
-
-    static __device__ uint32_t pack(float a, float b)
-    {
-        const __nv_bfloat162 pair = __floats2bfloat162_rn(a, b);
-        return reinterpret_cast<const uint32_t&>(pair);
-    }
-};
-
 // A warp's 16 * n_sixteens rows, of n_dims dims, and their softmax over the keys so far. A tile has n_keys keys.
 template <uint32_t n_dims, uint32_t n_sixteens, uint32_t n_keys> struct FlashRows {
     float values[n_sixteens][n_dims / 8][4] = {};  // weighted
     float max[n_sixteens][2], sum[n_sixteens][2] = {};  // of scores; and a lane's part of the sum of weights
 
     using Scores = float[n_sixteens][n_keys / 8][4];
+    using Weights = uint32_t[n_sixteens][n_keys / 8][2];  // pairs of bf16, of rows g and g + 8
 
     __device__ FlashRows()
     {
@@ -91,8 +75,9 @@ template <uint32_t n_dims, uint32_t n_sixteens, uint32_t n_keys> struct FlashRow
             }
     }
 
-    // Replaces scores by weights, 2^(scale * score - max), after the maxima were raised to theirs.
-    __device__ void weigh(Scores& scores, float scale)
+    // Makes weights of scores, 2^(scale * score - max), after the maxima were raised to theirs. What is added up is what
+    // the values are multiplied with, so that the weights' mean is exact.
+    __device__ void weigh(Weights& weights, const Scores& scores, float scale)
     {
         float factor[n_sixteens][2];
         bool is_raised = false;
@@ -117,9 +102,13 @@ template <uint32_t n_dims, uint32_t n_sixteens, uint32_t n_keys> struct FlashRow
 #pragma unroll
             for (uint32_t j = 0; j < n_keys / 8; j++)
 #pragma unroll
-                for (uint32_t e = 0; e < 4; e++) {
-                    scores[i][j][e] = exp2_approx(fmaf(scores[i][j][e], scale, -max[i][e / 2]));
-                    sum[i][e / 2] += scores[i][j][e];
+                for (uint32_t h = 0; h < 2; h++) {
+                    const float a = exp2_approx(fmaf(scores[i][j][2 * h], scale, -max[i][h]));
+                    const float b = exp2_approx(fmaf(scores[i][j][2 * h + 1], scale, -max[i][h]));
+                    const __nv_bfloat162 pair = __floats2bfloat162_rn(a, b);
+                    weights[i][j][h] = reinterpret_cast<const uint32_t&>(pair);
+                    const float2 rounded = unpack_pair(weights[i][j][h], bf16());
+                    sum[i][h] += rounded.x + rounded.y;
                 }
     }
 
@@ -137,36 +126,22 @@ template <uint32_t n_dims, uint32_t n_sixteens, uint32_t n_keys> struct FlashRow
     }
 
     // Adds P V. The lane's address is that which load_transposed wants of the first keys.
-    __device__ void add(const Scores& weights, uint32_t v)
+    __device__ void add(const Weights& weights, uint32_t v)
     {
 #pragma unroll
-        for (uint32_t j = 0; j < n_keys / 16; j++) {
-            uint32_t high[n_sixteens][4], low[n_sixteens][4];
-#pragma unroll
-            for (uint32_t i = 0; i < n_sixteens; i++)
-#pragma unroll
-                for (uint32_t n = 0; n < 4; n++) {
-                    const float* pair = &weights[i][2 * j + n / 2][n % 2 * 2];
-                    const SplitPair it(pair[0], pair[1]);
-                    high[i][n] = it.high;
-                    low[i][n] = it.low;
-                }
+        for (uint32_t j = 0; j < n_keys / 16; j++)
 #pragma unroll
             for (uint32_t d = 0; d < n_dims / 16; d++) {
                 uint32_t b[4];
                 load_transposed(b, piece_pair(v, d) + j * 16 * SharedTile<n_dims>::row_bytes);
 #pragma unroll
                 for (uint32_t i = 0; i < n_sixteens; i++) {
-                    mma(values[i][2 * d], high[i], b[0], b[1]);
-                    mma(values[i][2 * d + 1], high[i], b[2], b[3]);
-                }
-#pragma unroll
-                for (uint32_t i = 0; i < n_sixteens; i++) {
-                    mma(values[i][2 * d], low[i], b[0], b[1]);
-                    mma(values[i][2 * d + 1], low[i], b[2], b[3]);
+                    const auto &first = weights[i][2 * j], &second = weights[i][2 * j + 1];
+                    const uint32_t a[4] = {first[0], first[1], second[0], second[1]};
+                    mma(values[i][2 * d], a, b[0], b[1]);
+                    mma(values[i][2 * d + 1], a, b[2], b[3]);
                 }
             }
-        }
     }
 
     // Leaves each row's mean of values where the warp's queries were, in the weights' type.

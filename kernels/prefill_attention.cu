@@ -26,7 +26,7 @@
 // row's bits depend on its position, its window and the keys in it: not on the chunk it came in, the other rows, the
 // grid or where keys lie. (0 times infinity is NaN: keys and values that some row sees must be finite.)
 //
-// A weight meets the values as the sum of two bf16: docs/tuning.md says what that costs and brings.
+// A weight meets the values as one bf16, and is one in the sum of weights, too. docs/tuning.md says why not as two.
 //
 // A block has as many rows as its dynamic shared memory holds: 256, or 128 where there are too few for all
 // multiprocessors; heads wider than 128 have 128. Right for every grid; a block for each tile of rows is fastest.
@@ -217,8 +217,9 @@ template <typename Shape, typename W> struct Block {
         const uint32_t key = (first_tile() + i) * n_keys;
         const bool is_whole = key + n_keys - 1 <= first_own && key >= seen_from(last_own, last_own, n_before()).first;
         if (!is_whole) Rows::mask(scores, own, n_before(), key);
-        rows.weigh(scores, 1.44269504f / sqrtf(chunk.head_dim));  // log2(e), for the exponentials are powers of two
-        rows.add(scores, values(i).at(lane() % 16, lane() / 16));
+        typename Rows::Weights weights;
+        rows.weigh(weights, scores, 1.44269504f / sqrtf(chunk.head_dim));  // log2(e): exponentials are powers of two
+        rows.add(weights, values(i).at(lane() % 16, lane() / 16));
     }
 
     static __device__ uint32_t lane() { return here(threadIdx.x) % 32; }

@@ -30,22 +30,17 @@ kernel! {
 impl<W: Half> PrefillAttention<'_, W> {
     /// A block for each tile of rows.
     pub fn launch(&self, device: &Device) -> Result<()> {
-        let tiling = self.tiling(self.height(device));
-        self.launch_tiling(device, Grid::x(self.n_items(tiling)), tiling)
+        self.launch_height(device, self.height(device))
     }
 
-    /// On any grid, with either height of tiles.
+    /// The same with tiles of this height.
+    pub fn launch_height(&self, device: &Device, height: Height) -> Result<()> {
+        let n_rows = self.tiling(height).n_rows;
+        self.launch_grid(device, Grid::x(self.n_shared_rows().div_ceil(n_rows) * self.n_kv_heads), height)
+    }
+
+    /// On any grid, with tiles of either height.
     pub fn launch_grid(&self, device: &Device, grid: Grid, height: Height) -> Result<()> {
-        self.launch_tiling(device, grid, self.tiling(height))
-    }
-
-    /// Low tiles if high ones are too few for all multiprocessors.
-    pub fn height(&self, device: &Device) -> Height {
-        let is_enough = self.n_items(self.tiling(Height::High)) >= device.n_multiprocessors();
-        if is_enough { Height::High } else { Height::Low }
-    }
-
-    fn launch_tiling(&self, device: &Device, grid: Grid, tiling: Tiling) -> Result<()> {
         let Self { n_tokens, n_heads, n_kv_heads, head_dim, n_slots, window, layer, .. } = *self;
         assert_eights("head_dim", head_dim);
         assert!(head_dim <= 256, "head_dim is at most 256, not {head_dim}");
@@ -64,16 +59,21 @@ impl<W: Half> PrefillAttention<'_, W> {
         self.v_chunk.assert_holds([n_tokens, n_kv_heads, head_dim]);
         self.position.assert_shape([1]);
         self.out.assert_holds([n_tokens, n_heads, head_dim]);
-        self.launch_on(device, grid.shared(tiling.shared_bytes()))
+        self.launch_on(device, grid.shared(self.tiling(height).shared_bytes()))
+    }
+
+    /// The height of tiles that is fast.
+    pub fn height(&self, device: &Device) -> Height {
+        Height::fit(device, self.n_shared_rows(), self.n_kv_heads, self.head_dim)
     }
 
     fn tiling(&self, height: Height) -> Tiling {
         Tiling::new(self.head_dim, height)
     }
 
-    /// Tiles of rows, of all kv heads.
-    fn n_items(&self, tiling: Tiling) -> u32 {
-        (self.n_tokens * (self.n_heads / self.n_kv_heads)).div_ceil(tiling.n_rows) * self.n_kv_heads
+    /// The rows of a kv head.
+    fn n_shared_rows(&self) -> u32 {
+        self.n_tokens * (self.n_heads / self.n_kv_heads)
     }
 
     /// The queries, the keys and values that some token sees, and the output, with token 0 at `position`.
@@ -124,7 +124,7 @@ impl<W: Half> PrefillAttention<'_, W> {
     /// The tokens, first and last, of every so many rows of a kv head.
     fn tokens_by(&self, n_rows: u32) -> impl Iterator<Item = (u32, u32)> {
         let n_shared = self.n_heads / self.n_kv_heads;
-        let last_row = self.n_tokens * n_shared - 1;
+        let last_row = self.n_shared_rows() - 1;
         (0..=last_row / n_rows).map(move |i| {
             let first = i * n_rows;
             (first / n_shared, last_row.min(first + n_rows - 1) / n_shared)
@@ -138,6 +138,14 @@ impl<W: Half> PrefillAttention<'_, W> {
 pub enum Height {
     Low,
     High,
+}
+
+impl Height {
+    /// Low tiles if high ones of so many rows a kv head are too few for all multiprocessors.
+    pub fn fit(device: &Device, n_rows: u32, n_kv_heads: u32, head_dim: u32) -> Height {
+        let n_blocks = n_rows.div_ceil(Tiling::new(head_dim, Height::High).n_rows) * n_kv_heads;
+        if n_blocks >= device.n_multiprocessors() { Height::High } else { Height::Low }
+    }
 }
 
 /// Of a block.
@@ -169,9 +177,9 @@ impl Tiling {
         Tiling { n_dims, n_rows, n_keys, n_buffers }
     }
 
-    /// A warp's products of its queries with a tile's keys, and of the weights, twice, with its values.
+    /// A warp's products of its queries with a tile's keys, and of the weights with its values.
     fn tile_mma(self) -> u64 {
-        3 * u64::from(self.n_rows / N_WARPS / 16 * (self.n_dims / 16) * (self.n_keys / 8))
+        2 * u64::from(self.n_rows / N_WARPS / 16 * (self.n_dims / 16) * (self.n_keys / 8))
     }
 
     /// Queries, and keys and values of the tiles on their way.

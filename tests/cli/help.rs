@@ -77,6 +77,8 @@ const COMMANDS: [(&str, &[&str]); 13] = [
             "--device",
             "--output",
             "--file",
+            "--attention",
+            "--svg",
             "--kernel",
             "--m ",
             "--n ",

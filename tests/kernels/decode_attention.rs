@@ -180,7 +180,7 @@ impl Step {
             };
             let (keys, values) = (rows(&self.k), rows(&self.v));
             let [keys, values] = [&keys, &values].map(|it| it.iter().map(Vec::as_slice).collect::<Vec<_>>());
-            attention(q, &keys, &values, n_roundings(keys.len() as u32))
+            attention(q, &keys, &values, n_roundings(keys.len() as u32), 0.0)
         };
         self.q.chunks(dim).enumerate().flat_map(head).collect()
     }

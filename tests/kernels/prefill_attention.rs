@@ -1,8 +1,8 @@
 //! Planted once, each seen to fail here: a window longer by one at either end, the ring written before attention, the
 //! chunk's rows read from the ring, positions of 32 bits, slots that do not wrap, tiles aligned to the window's first
 //! key, keys that no row sees loaded instead of zeros, a mask or a tile left out where it just begins to count, maxima
-//! that rise without rescaling, weights rounded to one bf16, and, in check mode, a missing barrier and a wait for one
-//! group of copies too few.
+//! that rise without rescaling, a sum of weights that are not rounded, weights in the place of others; and, in check
+//! mode, a missing barrier and a wait for one group of copies too few.
 
 use crate::common::oracle::*;
 use crate::common::*;
@@ -191,16 +191,18 @@ impl Prompt {
             };
             let (keys, values) = (rows(&self.k), rows(&self.v));
             let [keys, values] = [&keys, &values].map(|it| it.iter().map(Vec::as_slice).collect::<Vec<_>>());
-            attention(q, &keys, &values, n_roundings(keys.len() as u32))
+            attention(q, &keys, &values, n_roundings(keys.len() as u32), WEIGHT_ROUNDING)
         };
         self.q.chunks(dim).enumerate().flat_map(head).collect()
     }
 }
 
-/// A weight is off by 2^-18, 64 roundings, as the sum of two bf16. 16 keys are added in two products, which may truncate,
-/// and may rescale once by an exponential to two ulps.
+/// A weight is one bf16.
+const WEIGHT_ROUNDING: f64 = <bf16 as Float>::ROUNDING;
+
+/// 16 keys are added in one product, which may truncate, and may rescale once by an exponential to two ulps.
 fn n_roundings(n_keys: u32) -> u32 {
-    64 + (n_keys.div_ceil(16) + 2) * (2 * 2 + 4) + 1
+    (n_keys.div_ceil(16) + 2) * (2 + 4) + 1
 }
 
 fn matches_oracle<W: Weight>(case: &mut Case) {

@@ -1,3 +1,4 @@
+mod attention;
 mod health;
 mod kernel;
 mod report;
@@ -17,6 +18,7 @@ use super::bandwidth::Bandwidth;
 use super::options::{ModelOrShape, Running};
 use super::output::Output;
 use super::say;
+use attention::AttentionArgs;
 use health::Health;
 use kernel::KernelArgs;
 use report::Report;
@@ -27,15 +29,18 @@ use sample::{Samples, measure};
 /// Tokenising is not part of it. For a prompt it shows the time to the first token; for generation the time of single
 /// tokens, and the bytes of weights and cache read per second beside what a copy moves, and a kernel that only reads, on
 /// the same device in the same run. Clocks, heat and throttling are shown where the driver tells. With --kernel it
-/// measures one kernel alone. Without a window, and without --ctx, the context is what the tests need.
+/// measures one kernel alone, with --attention what a sliding window saves. Without a window, and without --ctx, the context is what the tests need.
 #[derive(Args)]
-#[command(after_long_help = EXAMPLES, group = ArgGroup::new("what").required(true).args(["dir", "shape", "kernel"]))]
+#[command(after_long_help = EXAMPLES, group = ArgGroup::new("what").required(true).args(["dir", "shape", "kernel", "attention"]))]
 pub struct Bench {
     #[command(flatten)]
     model: ModelOrShape,
 
     #[command(flatten)]
     kernel: KernelArgs,
+
+    #[command(flatten)]
+    attention: AttentionArgs,
 
     /// Tokens of the prompt; 0 leaves this test out [default: 512, on the emulator 16]
     #[arg(short = 'p', long, value_name = "TOKENS", conflicts_with = "kernel")]
@@ -81,7 +86,8 @@ Examples:
   gale bench -m Mistral-7B-v0.1 -p 0 -n 64 -d 16384    generation only, deep in a sequence
   gale bench --shape mistral-7b -d 4096                a model of that shape with random weights
   gale bench -m Mistral-7B-v0.1 -o json --file bench.json
-  gale bench --kernel gate_up --n 28672 --k 4096       one kernel, for one token";
+  gale bench --kernel gate_up --n 28672 --k 4096       one kernel, for one token
+  gale bench --attention --svg attention.svg           what a sliding window saves";
 
 /// What was asked for, with the defaults of the device.
 struct Workload {
@@ -96,6 +102,11 @@ impl Bench {
         if (self.n_prompt, self.n_gen) == (Some(0), Some(0)) {
             anyhow::bail!("-p, -n: expected something to measure, found 0 of both");
         }
+        if self.attention.is_given() {
+            let output = Output::open(self.file.as_deref())?;
+            return self.attention.run(self.running.on.device, self.repetitions, self.output, output);
+        }
+        self.attention.refuse_without_attention()?;
         if self.kernel.is_given() {
             self.running.refuse_beside("--kernel")?;
             let output = Output::open(self.file.as_deref())?;
