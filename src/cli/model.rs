@@ -49,7 +49,7 @@ impl Model {
 
     /// What tells these weights from others.
     pub fn weights_digest(&self) -> Result<Digest> {
-        self.weights.digest()
+        self.weights.as_ref().expect("a shape without weights is not served").digest()
     }
 
     /// The tokenizer, for what only works with one.
