@@ -8,7 +8,7 @@
 //   tokens   [n_stage_groups, n_block_tokens, 32]       64 bytes of each: operand B
 //
 // Lane 4 g + c takes its part of a tile with two loads of 16 bytes, and of eight tokens with one: columns 8c .. 8c+7 of
-// token g. Both are 512 contiguous bytes for a warp, so no two lanes meet in a bank, and nothing has to be rearranged.
+// token g. Both are 512 contiguous bytes for a warp, so no two lanes meet in a bank.
 //
 // The bits are those of product.cuh, with any shape, grid and number of tokens: the same mma of the same columns in the
 // same order, from zero for each segment of a row, and the segments' sums added in order. There a warp has a segment
@@ -22,8 +22,8 @@ constexpr uint32_t n_token_pieces = n_group_columns / piece_columns;
 constexpr uint32_t n_stages_pieces = 96 * 1024 / 16;  // what a block may have on every card from Ampere on
 constexpr uint32_t n_panel_blocks = 8;                 // of tokens that rows are multiplied by before the next rows
 
-// How much of the result a block makes: each of its warps has n_tiles row tiles and n_octets times eight tokens. Of more
-// than 64 elements a lane the totals are in shared memory, behind the stages.
+// How much of the result a block makes: each of its warps has n_tiles row tiles and n_octets times eight tokens. Totals
+// of more than 64 elements a lane are in shared memory, behind the stages.
 template <uint32_t n_row_warps_, uint32_t n_tiles_, uint32_t n_octets_, uint32_t n_stage_groups_> struct Shape {
     static constexpr uint32_t n_row_warps = n_row_warps_, n_tiles = n_tiles_, n_octets = n_octets_;
     static constexpr uint32_t n_stage_groups = n_stage_groups_;
@@ -37,7 +37,7 @@ template <uint32_t n_row_warps_, uint32_t n_tiles_, uint32_t n_octets_, uint32_t
     static constexpr uint32_t n_shared_bytes =
         (n_stages_pieces + (has_shared_totals ? n_tiles * n_octets * n_block_threads : 0)) * 16;
 
-    // Pieces of 16 bytes that pass through shared memory for a group: written once, and read by each warp that needs them.
+    // Pieces of 16 bytes that pass through shared memory for a group: written once, read by each warp that needs them.
     static constexpr uint32_t n_moved_pieces = n_slot_pieces / n_stage_groups
         + n_block_warps * (n_tiles * n_tile_pieces + n_octets * 8 * n_token_pieces);
 
@@ -113,7 +113,7 @@ template <typename W, typename S> class ChunkProduct {
         if (block < n_blocks) next = place(block);
     }
 
-    // Starts to copy a stage, of this block's next part of the result if need be. What lies outside the matrices is zero.
+    // Starts to copy the next stage of this block's parts of the result. What lies outside the matrices is zero.
     __device__ void fetch()
     {
         if (next_block < n_blocks) {
@@ -126,7 +126,8 @@ template <typename W, typename S> class ChunkProduct {
                 const uint32_t tile = piece / (S::n_stage_groups * n_tile_pieces);
                 const uint32_t in_tile = piece % (S::n_stage_groups * n_tile_pieces);  // and in the one behind it
                 const bool is_there = at.first_tile + tile < n_tiles && next_group + in_tile / n_tile_pieces < n_groups;
-                copy_async(to + piece, tiles + size_t(tile) * n_groups * n_tile_elements + in_tile * piece_columns, is_there);
+                const W* from = tiles + size_t(tile) * n_groups * n_tile_elements + in_tile * piece_columns;
+                copy_async(to + piece, from, is_there);
             }
 #pragma unroll
             for (uint32_t first = 0; first < S::n_input_pieces; first += n_block_threads) {
@@ -134,8 +135,8 @@ template <typename W, typename S> class ChunkProduct {
                 const uint32_t token = at.first_token + piece / n_token_pieces % S::n_block_tokens;
                 const uint32_t column = (next_group + group) * n_group_columns + piece % n_token_pieces * piece_columns;
                 if (S::n_input_pieces - first < n_block_threads && piece >= S::n_input_pieces) break;
-                copy_async(
-                    to + S::n_weight_pieces + piece, h + size_t(token) * n_in + column, token < n_tokens && column < n_in);
+                const bool is_there = token < n_tokens && column < n_in;
+                copy_async(to + S::n_weight_pieces + piece, h + size_t(token) * n_in + column, is_there);
             }
             next_slot = next_slot + 1 < S::n_slots ? next_slot + 1 : 0;
             next_group += S::n_stage_groups;
@@ -238,8 +239,8 @@ public:
     }
 };
 
-// The product, on the shape that suits the grid: blocks that run at once should all have work to the end, and large ones
-// move less through shared memory.
+// The product, on the shape that suits the grid: large parts move less through shared memory, but blocks that run at
+// once should all have work to the end.
 template <typename W, typename Finish>
 __device__ void
 multiply_chunk(const W* weight, const W* h, uint32_t n_tokens, uint32_t n_in, uint32_t n_tiles, Finish finish)

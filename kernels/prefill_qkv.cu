@@ -9,8 +9,8 @@
 //   q                  [n_tokens, n_heads, head_dim]     turned
 //   k_chunk, v_chunk   [n_tokens, n_kv_heads, head_dim]  keys, turned, and values
 //
-// Tokens have the bits that qkv.cu gives them, see chunk.cuh. Right for every grid; a block has 96 KiB of
-// dynamic shared memory.
+// Tokens have the bits that qkv.cu gives them, see chunk.cuh. Right for every grid; a block has 96 KiB of dynamic
+// shared memory, or 224 where a card has so much.
 #include "chunk.cuh"
 #include "turn.cuh"
 

@@ -5,8 +5,8 @@
 //   x        [n_tokens, n_out]            += weight h
 //   squares  [n_tokens, ceil(n_out / 16)] of the new x, for the norm that comes next
 //
-// Tokens have the bits that residual.cu gives them, see chunk.cuh. Right for every grid; a block has 96 KiB of
-// dynamic shared memory.
+// Tokens have the bits that residual.cu gives them, see chunk.cuh. Right for every grid; a block has 96 KiB of dynamic
+// shared memory, or 224 where a card has so much.
 #include "chunk.cuh"
 #include "add.cuh"
 

@@ -1,5 +1,3 @@
-//! Planted once, and seen to fail here: the last columns of a token left out; the squares of the token before.
-
 use super::chunk::{CHUNKS, normed};
 use super::product::{DIMS, EPS, Stream};
 use crate::common::oracle::{assert_rounds_to, rms_norm};

@@ -1,4 +1,5 @@
-//! Planted once, and seen to fail here: the gate and what it gates exchanged.
+//! Planted once, and seen to fail here: each of the six shapes of kernels/chunk.cuh left out; a segment that ends one group
+//! late.
 
 use super::chunk::{CHUNKS, normed, steps};
 use super::gate_up::{decode, swiglu};

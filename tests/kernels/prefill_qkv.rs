@@ -1,4 +1,4 @@
-//! Planted once, and seen to fail here: values turned like keys.
+//! Planted once, and seen to fail here: a segment that ends one group late.
 
 use super::chunk::{CHUNKS, normed, rows, steps};
 use super::product::{DIMS, Stream, n_normed_roundings, upload_tiles};

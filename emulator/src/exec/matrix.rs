@@ -28,7 +28,7 @@ fn rows(context: &mut Context, registers: &Registers, inst: &Inst, is_write: boo
     let mut wrong = 0;
     for (lane, address) in addresses.iter().enumerate() {
         let is_row = 0u32.wrapping_sub(u32::from(lane < n_rows));
-        wrong |= is_row & (address % ROW as u32 | u32::from(*address > last));
+        wrong |= is_row & ((address % ROW as u32) | u32::from(*address > last));
     }
     if wrong != 0 || context.shared.len() < ROW {
         check_rows(context, &addresses[..n_rows], is_write)?;
