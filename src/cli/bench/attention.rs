@@ -110,7 +110,7 @@ impl AttentionArgs {
         if is_emulator && format != Format::Md {
             say(NO_GPU_SPEED);
         }
-        let json = || rows.iter().map(|row| row.json(&device)).collect();
+        let json = || rows.iter().map(|row| row.json(&device)).collect::<Vec<_>>();
         output.write(&match format {
             Format::Md if is_emulator => table_of_counts(&rows),
             Format::Md => table_of_times(&rows, device.name()),
@@ -196,7 +196,7 @@ impl Row {
 }
 
 /// A line a row; what is in an object within it has both names: `full_ms`.
-fn csv(rows: &Vec<Value>) -> String {
+fn csv(rows: &[Value]) -> String {
     let cells = |row: &Value| -> Vec<(String, String)> {
         let of = |(key, value): (&String, &Value)| match value.as_object() {
             Some(inner) => inner.iter().map(|(name, it)| (format!("{key}_{name}"), cell(it))).collect(),
