@@ -39,7 +39,7 @@ pub struct Records {
 }
 
 /// Bytes that one [`Block`] stands for.
-pub const BLOCK_BYTES: u64 = 64;
+pub const BLOCK_BYTES: u64 = 128;
 
 /// Bytes whose bits fill a page.
 const PAGE_OF_BITS: u64 = 8 * PAGE;
