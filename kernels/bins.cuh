@@ -19,7 +19,8 @@ __device__ inline uint64_t inclusive_scan(uint64_t value)
     return value;
 }
 
-// The sum over a warp of amounts below 2^43, whose halves of 21 and 22 bits cannot overflow.
+// The sum over a warp, which is below 2^53: neither the lower 21 bits of the amounts nor those above overflow then. All
+// tokens of a row together amount to 2^49 at the most.
 __device__ inline uint64_t warp_sum(uint64_t amount)
 {
     const uint32_t low = __reduce_add_sync(~0u, uint32_t(amount) & 0x1fffff);
@@ -96,9 +97,7 @@ struct alignas(16) Bins {
         ulonglong2& own = reinterpret_cast<ulonglong2&>(chunks[chunk]);
         const uint64_t one = own.x, other = own.y;
         own = make_ulonglong2(0, 0);
-        uint64_t sum = one + other;
-        if (__any_sync(~0u, sum != 0))
-            for (uint32_t step = 16; step > 0; step /= 2) sum += __shfl_xor_sync(~0u, sum, step);
+        const uint64_t sum = warp_sum(one + other);
         uint64_t below, needed;
         const uint64_t total = reach(sum, need, below, needed);
         if (below < needed && needed <= below + sum) {  // in the chunks of this warp
@@ -124,9 +123,8 @@ private:
         if (lane_index() == 0) of_warps[warp_index()] = sum;
         if (threadIdx.x == 0) found = none;
         __syncthreads();  // every warp reads what all have written
-        const uint64_t warps = inclusive_scan(of_warps[lane_index()]);
-        below = __shfl_sync(~0u, warps, warp_index()) - sum;
-        const uint64_t total = __shfl_sync(~0u, warps, 31);
+        const uint64_t of_warp = of_warps[lane_index()], total = warp_sum(of_warp);
+        below = warp_sum(lane_index() < warp_index() ? of_warp : 0);
         needed = need(total);
         return total;
     }
