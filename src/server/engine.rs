@@ -118,7 +118,10 @@ impl Engine<'_> {
             job.send(Event::Piece(answer.finish(choice)?.0));
             return Ok(FinishReason::Length);
         }
-        usage.n_cached += self.take_prompt(turn, n_taken)?;
+        let n_cached = self.take_prompt(turn, n_taken)?;
+        if choice % job.n == 0 {
+            usage.n_cached += n_cached; // other answers to a prompt find all of it there
+        }
         for _ in 0..max_tokens {
             self.check_interrupted(job)?;
             let Record { token, finished, logprob, mut top } = self.session.next_token()?;
@@ -152,17 +155,18 @@ impl Engine<'_> {
             // The kernel tells the chosen token's probability only beside others.
             n_logprobs: job.n_logprobs.map_or(0, |n| n.max(1)),
         };
-        if n_taken == 0 {
-            self.session.reset()?;
-        }
         self.session.begin(sampling, &limits, prompt)?;
         let give_up = self.give_up;
-        self.session.prefill(&prompt[n_taken..], &mut |_| match is_interrupted(give_up, job) {
+        let go_on = &mut |_| match is_interrupted(give_up, job) {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),
-        })?;
+        };
+        let n_cached = match n_taken {
+            0 => self.session.start(prompt, go_on)?,
+            _ => self.session.prefill(&prompt[n_taken..], go_on).map(|()| 0)?,
+        };
         self.check_interrupted(job)?;
-        Ok(0)
+        Ok(n_cached)
     }
 
     /// How likely each token of a prompt was, but the first; all but the last are taken then.

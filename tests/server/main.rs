@@ -7,6 +7,7 @@ mod hostile;
 mod http;
 mod logprobs;
 mod real;
+mod reuse;
 mod same;
 mod server;
 mod stream;

@@ -10,7 +10,7 @@ use gale::sampler::{Finished, Limits, Sampling};
 use gale::session::Session;
 use gale::tokenizer::{TextStream, Tokenizer};
 
-use crate::cli::generate::prefill;
+use crate::cli::generate::take_prompt;
 use crate::cli::generate::timing::Timing;
 use crate::cli::say;
 
@@ -66,11 +66,10 @@ impl Conversation<'_> {
         let max_tokens = self.max_tokens(ids.len());
         let mut timing = Timing::start(ids.len());
 
-        self.session.reset()?;
         let end = Position((ids.len() + max_tokens) as u64);
         let limits = Limits { eos_ids: self.session.config().eos_ids.clone(), ignore_eos: false, end, n_logprobs: 0 };
         self.session.begin(&self.sampling, &limits, ids)?;
-        prefill(&mut self.session, ids, &is_interrupted)?;
+        timing.cached(take_prompt(&mut self.session, ids, &is_interrupted)?);
 
         let mut stream = TextStream::new(self.tokenizer);
         let mut answer = String::new();

@@ -123,7 +123,7 @@ impl Generate {
         let is_interrupted = || interrupted.load(Ordering::Relaxed);
         let mut timing = Timing::start(prompt.len());
         session.begin(&sampling, &self.limits(session.config(), prompt.len()), &prompt)?;
-        prefill(&mut session, &prompt, &is_interrupted)?;
+        take_prompt(&mut session, &prompt, &is_interrupted)?;
         let ended = self.generate(&mut session, &mut output, &mut timing, &is_interrupted);
         // After an error, too, what was generated is shown.
         output.finish(matches!(ended, Ok(Ended::StopString)))?;
@@ -222,15 +222,19 @@ fn prompt_text(option: &OsString) -> anyhow::Result<String> {
 }
 
 /// Takes the prompt until it is done or interrupted.
-pub(super) fn prefill(session: &mut Session, prompt: &[u32], is_interrupted: &dyn Fn() -> bool) -> anyhow::Result<()> {
+/// Begins with a prompt; gives the number of its tokens that the cache held already.
+pub(super) fn take_prompt(
+    session: &mut Session,
+    prompt: &[u32],
+    is_interrupted: &dyn Fn() -> bool,
+) -> anyhow::Result<usize> {
     let progress = Progress::of_tokens("reading the prompt", prompt.len());
-    let done = session.prefill(prompt, &mut |n_done| {
+    let n_cached = session.start(prompt, &mut |n_done| {
         progress.set(n_done as u64, prompt.len() as u64);
         if is_interrupted() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    });
+    })?;
     if !is_interrupted() {
-        done?;
         progress.finish();
     }
-    Ok(())
+    Ok(n_cached)
 }

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 pub struct Timing {
     n_prompt: usize,
+    /// Of the prompt, those that were not computed again.
+    n_cached: usize,
     started: Instant,
     /// When the first token was known, and the last one.
     first: Option<Instant>,
@@ -14,7 +16,12 @@ pub struct Timing {
 
 impl Timing {
     pub fn start(n_prompt: usize) -> Self {
-        Self { n_prompt, started: Instant::now(), first: None, last: None, n_tokens: 0 }
+        Self { n_prompt, n_cached: 0, started: Instant::now(), first: None, last: None, n_tokens: 0 }
+    }
+
+    /// The cache held so many tokens of the prompt.
+    pub fn cached(&mut self, n: usize) {
+        self.n_cached = n;
     }
 
     /// A token was chosen.
@@ -36,10 +43,13 @@ impl Timing {
 impl fmt::Display for Timing {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         write!(f, "prompt {}", tokens(self.n_prompt))?;
+        if self.n_cached > 0 {
+            write!(f, ", {} of them in the cache", self.n_cached)?;
+        }
         let (Some(ttft), Some(first), Some(last)) = (self.to_first_token(), self.first, self.last) else {
             return write!(f, ", interrupted after {}", Seconds(self.started.elapsed()));
         };
-        let rate = figures(self.n_prompt as f64 / ttft.as_secs_f64());
+        let rate = figures((self.n_prompt - self.n_cached) as f64 / ttft.as_secs_f64());
         write!(f, ", TTFT {} ({rate} tokens/s); {}", Seconds(ttft), tokens(self.n_tokens))?;
         if self.n_tokens > 1 {
             let each = (last - first).as_secs_f64() / (self.n_tokens - 1) as f64;
