@@ -63,8 +63,8 @@ struct Scratch<W> {
     squares: Buffer<f32>,        // [MAX_TOKENS, ceil(dim / 16)]
     q: Buffer<bf16>,             // [MAX_TOKENS, n_heads, head_dim]
     attended: Buffer<W>,         // [MAX_TOKENS, n_heads, head_dim]
-    partials: Buffer<f32>,       // [MAX_TOKENS, n_heads, N_PARTS, head_dim]
-    softmaxes: Buffer<[f32; 2]>, // [N_PARTS, MAX_TOKENS, n_heads]
+    partials: Buffer<f32>,       // [MAX_TOKENS, n_heads, N_RANGES, head_dim]
+    softmaxes: Buffer<[f32; 2]>, // [N_RANGES, MAX_TOKENS, n_heads]
     tickets: Buffer<u32>,        // [n_heads + n_kv_heads], zeros at rest
     act: Buffer<W>,              // [MAX_TOKENS, hidden_dim]
     logits: Buffer<f32>,         // [MAX_TOKENS, vocab_size]

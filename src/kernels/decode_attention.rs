@@ -16,8 +16,8 @@ kernel! {
         k_staged:   In<'a, bf16>,       // [n_layers, 8, n_kv_heads, head_dim]
         v_staged:   In<'a, bf16>,       // [n_layers, 8, n_kv_heads, head_dim]
         position:   In<'a, u64>,        // [1], of token 0
-        partials:   Out<'a, f32>,       // [n_tokens, n_heads, N_PARTS, head_dim], scratch
-        softmaxes:  Out<'a, [f32; 2]>,  // [N_PARTS, n_tokens, n_heads], scratch
+        partials:   Out<'a, f32>,       // [n_tokens, n_heads, N_RANGES, head_dim], scratch
+        softmaxes:  Out<'a, [f32; 2]>,  // [N_RANGES, n_tokens, n_heads], scratch
         tickets:    Out<'a, u32>,       // [n_heads + n_kv_heads], zeros before and after
         out:        Out<'a, W>,         // [n_tokens, n_heads, head_dim]
         n_tokens:   u32,                // 1 to 8
@@ -33,8 +33,10 @@ kernel! {
 
 /// The window of a token that sees all keys before it.
 pub const NO_WINDOW: u32 = u32::MAX;
-/// Parts that the keys of a kv head are cut into, and partial results of each row.
+/// Parts that the keys of a kv head are cut into.
 pub const N_PARTS: u32 = 16;
+/// Aligned ranges of keys that a row may see, a partial result of each: 16 whole ones may have two ends instead of one.
+pub const N_RANGES: u32 = N_PARTS + 1;
 
 impl<W: Half> DecodeAttention<'_, W> {
     /// A block for each kv head and part of the keys.
@@ -65,8 +67,8 @@ impl<W: Half> DecodeAttention<'_, W> {
         self.k_ring.assert_holds([layer + 1, n_slots, n_kv_heads, head_dim]);
         self.k_staged.assert_holds([layer + 1, 8, n_kv_heads, head_dim]);
         self.position.assert_shape([1]);
-        self.partials.assert_holds([n_tokens, n_heads, N_PARTS, head_dim]);
-        self.softmaxes.assert_holds([N_PARTS, n_tokens, n_heads]);
+        self.partials.assert_holds([n_tokens, n_heads, N_RANGES, head_dim]);
+        self.softmaxes.assert_holds([N_RANGES, n_tokens, n_heads]);
         self.tickets.assert_shape([n_heads + n_kv_heads]);
         self.out.assert_holds([n_tokens, n_heads, head_dim]);
         self.launch_on(device, grid)
@@ -95,8 +97,8 @@ impl<W: Half> DecodeAttention<'_, W> {
         if ranges((seen(0).0, seen(self.n_tokens - 1).1)) == 1 {
             return 0;
         }
-        let n_items: u64 = (0..self.n_tokens).map(|token| ranges(seen(token)).min(u64::from(N_PARTS))).sum();
-        2 * row * u64::from(self.n_heads) * n_items
+        let n_ranges: u64 = (0..self.n_tokens).map(|token| ranges(seen(token))).sum();
+        2 * row * u64::from(self.n_heads) * n_ranges
     }
 
     /// A product and a sum an element of each key and value that a query head sees, with token 0 at `position`.

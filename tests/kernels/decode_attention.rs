@@ -6,7 +6,7 @@ use crate::common::oracle::*;
 use crate::common::*;
 use crate::for_both_types;
 use gale::device::Grid;
-use gale::kernels::{DecodeAttention, NO_WINDOW};
+use gale::kernels::{DecodeAttention, N_RANGES, NO_WINDOW};
 use half::bf16;
 
 const N_LAYERS: u32 = 2;
@@ -131,8 +131,8 @@ impl Step {
         let n_heads = self.n_heads();
         let [k_ring, k_staged] = self.cache(&self.k, own).map(|it| case.upload(&it));
         let [v_ring, v_staged] = self.cache(&self.v, own).map(|it| case.upload(&it));
-        let mut partials = case.alloc([n_tokens, n_heads, 16, head_dim]);
-        let mut softmaxes = case.alloc([16, n_tokens, n_heads]);
+        let mut partials = case.alloc([n_tokens, n_heads, N_RANGES, head_dim]);
+        let mut softmaxes = case.alloc([N_RANGES, n_tokens, n_heads]);
         let mut tickets = case.upload(&vec![0; (n_heads + n_kv_heads) as usize]);
         let mut out = case.alloc::<W, _>([n_tokens, n_heads, head_dim]);
         let attention = DecodeAttention {
