@@ -48,45 +48,41 @@ struct Span {
     __device__ bool has_some_of(uint32_t key, uint32_t n) const { return key <= last && key + n > first; }
 };
 
-// The keys and values of one kv head and layer.
+// The keys and values of one kv head and layer, in pieces of 16 bytes.
 struct Cache {
     const bf16 *k_ring, *v_ring, *k_staged, *v_staged;  // the kernel's parameters: they take no registers
-    uint32_t row_dim;  // n_kv_heads * head_dim, from one position to the next
-    uint32_t first_dim;  // of the kv head
+    uint32_t row_pieces;  // from one position to the next
+    uint32_t first_piece;  // of the kv head
     uint32_t head_dim, n_slots, layer;
     uint32_t slot_of_zero, first_staged;
-    Span seen;  // by some query; others are not loaded
 
     template <typename Step, typename Tokens>
-    __device__ Cache(const Step& step, const Tokens& tokens, uint32_t kv_head) : seen(tokens.seen)
+    __device__ Cache(const Step& step, const Tokens& tokens, uint32_t kv_head)
     {
         k_ring = step.k_ring, v_ring = step.v_ring, k_staged = step.k_staged, v_staged = step.v_staged;
-        row_dim = step.n_kv_heads * step.head_dim, first_dim = kv_head * step.head_dim, layer = step.layer;
-        head_dim = step.head_dim, n_slots = step.n_slots;
+        row_pieces = step.n_kv_heads * step.head_dim / 8, first_piece = kv_head * step.head_dim / 8;
+        head_dim = step.head_dim, n_slots = step.n_slots, layer = step.layer;
         slot_of_zero = tokens.slot_of_zero;
         first_staged = step.n_staged == 0 ? no_key : tokens.position;
     }
 
-    // Which row of the rings holds a key, or of staging, then with the highest bit set.
-    __device__ uint32_t row(uint32_t key) const
+    // Where a key, and its value, is in the rings, or in staging, then with the highest bit set.
+    __device__ uint32_t piece(uint32_t key) const
     {
         const uint32_t slot = slot_of_zero + key;
-        return key < first_staged ? layer * n_slots + min(slot, slot + n_slots)
-                                  : (layer * 8 + key - first_staged) | is_staged;
+        return key < first_staged ? (layer * n_slots + min(slot, slot + n_slots)) * row_pieces + first_piece
+                                  : ((layer * 8 + key - first_staged) * row_pieces + first_piece) | is_staged;
     }
 
-    __device__ const bf16* k(uint32_t row) const { return at(row & is_staged ? k_staged : k_ring, row); }
-    __device__ const bf16* v(uint32_t row) const { return at(row & is_staged ? v_staged : v_ring, row); }
-    __device__ const bf16* at(const bf16* rows, uint32_t row) const
+    __device__ const bf16* k(uint32_t piece) const { return at(piece & is_staged ? k_staged : k_ring, piece); }
+    __device__ const bf16* v(uint32_t piece) const { return at(piece & is_staged ? v_staged : v_ring, piece); }
+    static __device__ const bf16* at(const bf16* rows, uint32_t piece)
     {
-        return rows + (size_t(row & ~is_staged) * row_dim + first_dim);
+        return rows + size_t(piece & ~is_staged) * 8;
     }
 
-    // 16 bytes at some dims of a row; where the head has no such dims, which then count for nothing, at others.
-    __device__ uint4 load(const bf16* row, uint32_t dim) const
-    {
-        return load_packed_once(row + (dim < head_dim ? dim : 0));
-    }
+    // Some dims; where the head has no such dims, which then count for nothing, others.
+    __device__ uint32_t there(uint32_t dim) const { return dim < head_dim ? dim : 0; }
 
     static constexpr uint32_t is_staged = 1u << 31;
 };
@@ -110,8 +106,9 @@ template <uint32_t n_parts> struct Exchange {
     float (*maxima)[n_columns];  // [n_parts], of each warp's scores
     uint32_t (*weights)[n_columns];  // [n_tile_keys], bf16 pairs: the high part in the upper half
 
-    // Where the weights of a key are: a swap of neighbours in every other four keys lets lanes read without conflicts.
-    static __device__ uint32_t row(uint32_t key) { return key ^ (key / 4 % 2); }
+    // The weights of every eighth key, from one of the first eight on. A swap of neighbours in every other four keys
+    // lets lanes read without conflicts.
+    __device__ uint32_t* from(uint32_t key, uint32_t column) const { return &weights[key ^ (key / 4 % 2)][column]; }
 
     // What these warps wrote before, they may read now.
     __device__ void wait() const
@@ -125,7 +122,7 @@ template <uint32_t n_parts> struct Exchange {
 // A softmax over a tile's keys: a lane's part of it.
 struct TileSoftmax {
     float max[2];  // of the queries 2*c and 2*c + 1
-    float sum;  // of the weights of query g
+    float sum;  // of the weights of query g, in the first of the tile's warps
     float values[4][4];  // dims 64*part + 8*g + 2*r + {0, 1} of the queries 2*c and 2*c + 1, in the order of mma
 
     // Dims 64*part + 8*g + 4*half .. + 4 of query 2*c + e.
@@ -141,49 +138,32 @@ template <uint32_t n_parts> struct Tile {
     static constexpr uint32_t n_scored = n_tile_keys / 16 / n_parts;  // steps of 16 keys that a warp scores
     uint4 k[n_scored][2 * n_parts][2];  // dims 32*i + 8*c of the keys g and g + 8 of a step
     uint4 v[n_tile_keys / 16][4];  // dims 64*part + 8*g of the keys 2*c, 2*c + 1, 2*c + 8 and 2*c + 9 of a step
-    uint32_t there[2];  // a bit for each key that is loaded
 
-    // Whether some key of a step is loaded; else its registers are as they were.
-    __device__ bool has(uint32_t step) const
-    {
-        return (step < 2 ? there[0] : there[1]) >> (step % 2 * 16) & 0xffff;
-    }
-
-    // A lane knows the places `lane` and `lane` + 32 of the tile: their positions, or no_key.
-    __device__ void load(const Cache& cache, const uint32_t (&keys)[2])
+    // A lane knows where the keys `lane` and `lane` + 32 of the tile are. All are loaded: where nobody sees a key,
+    // another one stands for it, for a weight of 0 times something finite.
+    __device__ void load(const Cache& cache, const uint32_t (&pieces)[2])
     {
         const Thread thread;
         const uint32_t part = thread.warp % n_parts;
-        uint32_t rows[2];
-#pragma unroll
-        for (uint32_t i = 0; i < 2; i++) {
-            there[i] = __ballot_sync(~0u, keys[i] != no_key);
-            rows[i] = cache.row(keys[i] != no_key ? keys[i] : cache.seen.last);
-        }
-        const auto row_of = [&](uint32_t step, uint32_t key) {
-            return __shfl_sync(~0u, step < 2 ? rows[0] : rows[1], step % 2 * 16 + key);
+        const auto piece_of = [&](uint32_t step, uint32_t key) {
+            return __shfl_sync(~0u, step < 2 ? pieces[0] : pieces[1], step % 2 * 16 + key);
         };
 #pragma unroll
-        for (uint32_t j = 0; j < n_scored; j++) {
-            const uint32_t step = part * n_scored + j;
-            const bool is_there = has(step);
+        for (uint32_t j = 0; j < n_scored; j++)
 #pragma unroll
             for (uint32_t half = 0; half < 2; half++) {
-                const bf16* from = cache.k(row_of(step, thread.row + 8 * half));
+                const bf16* from = cache.k(piece_of(part * n_scored + j, thread.row + 8 * half));
 #pragma unroll
                 for (uint32_t i = 0; i < 2 * n_parts; i++)
-                    k[j][i][half] = is_there ? cache.load(from, 32 * i + 8 * thread.column) : uint4{};
+                    k[j][i][half] = load_packed_once(from + cache.there(32 * i + 8 * thread.column));
             }
-        }
+        const uint32_t dim = cache.there(64 * part + 8 * thread.row);
 #pragma unroll
-        for (uint32_t step = 0; step < n_tile_keys / 16; step++) {
-            const bool is_there = has(step);
+        for (uint32_t step = 0; step < n_tile_keys / 16; step++)
 #pragma unroll
-            for (uint32_t i = 0; i < 4; i++) {
-                const bf16* from = cache.v(row_of(step, 2 * thread.column + 8 * (i / 2) + i % 2));
-                v[step][i] = is_there ? cache.load(from, 64 * part + 8 * thread.row) : uint4{};
-            }
-        }
+            for (uint32_t i = 0; i < 4; i++)
+                v[step][i] = load_packed_once(
+                    cache.v(piece_of(step, 2 * thread.column + 8 * (i / 2) + i % 2) + dim / 8));
     }
 
     // Its softmax, with `first` the position of its first key.
@@ -210,13 +190,12 @@ private:
         for (uint32_t j = 0; j < n_scored; j++) {
             const uint32_t step = thread.warp % n_parts * n_scored + j;
             float it[4] = {};
-            if (has(step))
 #pragma unroll
-                for (uint32_t i = 0; i < 2 * n_parts; i++) {
-                    const uint4 a = k[j][i][0], b = k[j][i][1], q = queries.load(i, thread);
-                    mma(it, a.x, b.x, a.y, b.y, q.x, q.y);
-                    mma(it, a.z, b.z, a.w, b.w, q.z, q.w);
-                }
+            for (uint32_t i = 0; i < 2 * n_parts; i++) {
+                const uint4 a = k[j][i][0], b = k[j][i][1], q = queries.load(i, thread);
+                mma(it, a.x, b.x, a.y, b.y, q.x, q.y);
+                mma(it, a.z, b.z, a.w, b.w, q.z, q.w);
+            }
 #pragma unroll
             for (uint32_t e = 0; e < 4; e++) {
                 const uint32_t key = first + 16 * step + thread.row + e / 2 * 8;
@@ -257,14 +236,14 @@ private:
     weigh(const Exchange<n_parts>& exchange, const float (&scores)[n_scored][4], const float (&max)[2])
     {
         const Thread thread;
+        uint32_t* to = exchange.from(thread.row, 2 * thread.column) + thread.warp % n_parts * n_scored * 16 * n_columns;
 #pragma unroll
         for (uint32_t j = 0; j < n_scored; j++)
 #pragma unroll
             for (uint32_t half = 0; half < 2; half++) {
                 const float a = scores[j][2 * half], b = scores[j][2 * half + 1];
                 const WeightPair pair(exp2_approx(a - max[0]), exp2_approx(b - max[1]));
-                const uint32_t key = 16 * (thread.warp % n_parts * n_scored + j) + thread.row + 8 * half;
-                *reinterpret_cast<uint2*>(&exchange.weights[exchange.row(key)][2 * thread.column]) = make_uint2(
+                *reinterpret_cast<uint2*>(to + (2 * j + half) * 8 * n_columns) = make_uint2(
                     __byte_perm(pair.low, pair.high, 0x5410), __byte_perm(pair.low, pair.high, 0x7632));
             }
     }
@@ -273,18 +252,18 @@ private:
     __device__ void add_values(TileSoftmax& it, const Exchange<n_parts>& exchange) const
     {
         const Thread thread;
+        const uint32_t* even = exchange.from(2 * thread.column, thread.row);
+        const uint32_t* odd = exchange.from(2 * thread.column + 1, thread.row);
 #pragma unroll
         for (uint32_t step = 0; step < n_tile_keys / 16; step++) {
-            if (!has(step)) continue;  // a key that is not loaded weighs nothing
             uint32_t high[2], low[2];  // of the keys 2*c and 2*c + 1, or 2*c + 8 and 2*c + 9, and query g
 #pragma unroll
             for (uint32_t half = 0; half < 2; half++) {
-                const uint32_t key = 16 * step + 8 * half + 2 * thread.column;
-                const uint32_t a = exchange.weights[exchange.row(key)][thread.row];
-                const uint32_t b = exchange.weights[exchange.row(key + 1)][thread.row];
+                const uint32_t a = even[(2 * step + half) * 8 * n_columns];
+                const uint32_t b = odd[(2 * step + half) * 8 * n_columns];
                 high[half] = __byte_perm(a, b, 0x7632);
                 low[half] = __byte_perm(a, b, 0x5410);
-                add_weights(it.sum, high[half], low[half]);
+                if (thread.warp % n_parts == 0) add_weights(it.sum, high[half], low[half]);
             }
 #pragma unroll
             for (uint32_t r = 0; r < 4; r++) {

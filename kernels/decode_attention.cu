@@ -126,18 +126,16 @@ __device__ Span seen_by_columns(const Step<W>& step, const Tokens& tokens, uint3
     return {tokens.position + first - step.n_before(first), tokens.position + last};
 }
 
-// Where a thread's four values of 64 dims of eight columns are, after their exchange through shared memory.
+// Where a thread's four values of 64 dims of eight columns are, after their exchange through shared memory. A warp has
+// two columns, so that warps of columns that are not there have nothing to do.
 struct Place {
-    uint32_t index;  // among the 128 of a warp's results
     uint32_t part;  // and the second after it, for wide heads
     uint32_t column, dim;
 
     __device__ explicit Place(uint32_t thread)
     {
-        index = thread % 128, part = thread / 128;
-        const uint32_t lane = index % 64 / 2;  // that had them
-        column = 2 * (lane % 4) + index / 64;
-        dim = 64 * part + lane / 4 * 8 + index % 2 * 4;
+        part = thread / 128, column = thread % 128 / 16;
+        dim = 64 * part + thread % 16 * 4;
     }
 };
 
@@ -169,15 +167,21 @@ struct Shared {
             if (column >= n_columns_there) continue;
             if (thread.warp % n_parts == 0 && thread.row == 0) scales.max[tile][column] = it.max[e];
 #pragma unroll
-            for (uint32_t half = 0; half < 2; half++)  // the xor keeps every four lanes off the next four's banks
-                values[thread.warp][(64 * e + 2 * thread.lane + half) ^ (thread.row % 2)] = it.values_of(half, e);
+            for (uint32_t half = 0; half < 2; half++)
+                values[thread.warp][at(column, 2 * thread.row + half)] = it.values_of(half, e);
         }
         if (thread.warp % n_parts == 0 && thread.column == 0) scales.sum[tile][thread.row] = it.sum;
     }
 
-    __device__ float4 values_at(uint32_t warp, const Place& place) const
+    __device__ float4 values_of(uint32_t warp, const Place& place) const
     {
-        return values[warp][place.index ^ (place.index / 8 % 2)];
+        return values[warp][at(place.column, place.dim / 4 % 16)];
+    }
+
+    // The xor keeps the lanes of four columns off each other's banks.
+    static __device__ uint32_t at(uint32_t column, uint32_t four)
+    {
+        return 16 * column + (four ^ (column / 2 % 2 + column / 4 * 4));
     }
 };
 
@@ -194,7 +198,7 @@ template <uint32_t n_parts> struct Softmax {
         factors.add(sum, shared.scales.sum[tile][place.column]);
 #pragma unroll
         for (uint32_t i = 0; i < n_values; i++)
-            factors.add(values[i], shared.values_at(tile * n_parts + place.part + 2 * i, place));
+            factors.add(values[i], shared.values_of(tile * n_parts + place.part + 2 * i, place));
     }
 };
 
@@ -310,15 +314,19 @@ attend_item(
     Tile<n_parts> tile;
     const auto load = [&](uint32_t range, uint32_t round) {
         const Thread thread;
-        uint32_t keys[2];
+        const uint32_t offset = round + thread.warp / n_parts * n_tile_keys;
+        const uint32_t early = range + offset, late = early + (is_held ? period : 0);
+        if (offset < size && (seen.has_some_of(early, n_tile_keys) || seen.has_some_of(late, n_tile_keys))) {
+            uint32_t pieces[2];
 #pragma unroll
-        for (uint32_t i = 0; i < 2; i++) {
-            const uint32_t offset = round + thread.warp / n_parts * n_tile_keys + thread.lane + 32 * i;
-            const uint32_t early = range + offset, late = early + (is_held ? period : 0);
-            const bool is_there = offset < size && (seen.has(early) || seen.has(late));
-            keys[i] = !is_there ? no_key : seen.has(early) ? early : late;
-        }
-        tile.load(cache, keys);
+            for (uint32_t i = 0; i < 2; i++) {
+                const uint32_t place = thread.lane + 32 * i;
+                const bool is_early = seen.has(early + place), is_late = seen.has(late + place);
+                pieces[i] = cache.piece(is_early ? early + place : is_late ? late + place : seen.last);
+            }
+            tile.load(cache, pieces);
+        } else
+            tile = {};  // so that its registers are free for others wherever it is not in use
     };
     load(base, 0);  // memory is busy from here on
     bool is_loaded = true;
@@ -343,17 +351,17 @@ attend_item(
                 if (!is_ready) load(range, round);
                 __syncthreads();  // what was there has been read
                 const uint32_t own = Thread().warp / n_parts;
-                if (is_seen(own)) {
-                    const uint32_t n_columns_there = (tokens.end - tokens.first) * step.n_shared_heads() - first_column;
+                const uint32_t n_columns_there = (tokens.end - tokens.first) * step.n_shared_heads() - first_column;
+                if (is_seen(own))
                     shared.store<n_parts>(
                         tile.attend(shared.exchange<n_parts>(), range + round + own * n_tile_keys, queries, scale),
                         n_columns_there);
-                }
                 __syncthreads();  // every warp has written what all read now
                 const Place place(Thread().index);
+                if (place.part >= n_parts || place.column >= n_columns_there) continue;
 #pragma unroll 1
                 for (uint32_t i = 0; i < n_round_tiles; i++)
-                    if (is_seen(i) && place.part < n_parts) softmax.add(shared, i, place);
+                    if (is_seen(i)) softmax.add(shared, i, place);
             }
             const bool is_only = ranges.n_after == 0;
             store_range(step, tokens, softmax, kv_head, range >> tokens.range_log2, is_only, first_column);
@@ -373,11 +381,11 @@ attend_item(
 
 // Whether this block's only item is past all keys, as most are while the context is short: up to position 1023 every
 // range has 64 keys, and item i has range i alone. Such a block leaves before anything is made ready.
-template <typename W> __device__ bool is_idle(const Step<W>& step)
+template <typename W> __device__ bool is_idle(const Step<W>& step, uint64_t position)
 {
     const bool is_only = blockIdx.x + gridDim.x >= step.n_kv_heads * n_items;
     const uint32_t item = blockIdx.x % n_items;
-    return is_only & (step.n_before_first + step.n_tokens <= item << min_range_log2);  // one branch
+    return is_only & (position + step.n_tokens <= item << min_range_log2);  // one branch
 }
 
 // Tokens of ranges of one size after the other; there are two at the most, and tickets of their octets.
@@ -405,7 +413,7 @@ __device__ void decode_attention(
     const Step<W> step = {
         q, k_ring, v_ring, k_staged, v_staged, n_before_first, partials, softmaxes,
         tickets, out, n_tokens, n_heads, n_kv_heads, head_dim, n_slots, window, layer, n_staged};
-    if (is_idle(step)) return;
+    if (is_idle(step, *position)) return;
     if (head_dim > 128) attend<4>(shared, step, *position);
     else if (head_dim > 64) attend<2>(shared, step, *position);
     else attend<1>(shared, step, *position);

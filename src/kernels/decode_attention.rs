@@ -57,8 +57,16 @@ impl<W: Half> DecodeAttention<'_, W> {
             "{n_staged} of {n_tokens} rows are staged: all must be, or none of one"
         );
         assert!(n_slots < 1 << 30, "the kernel counts a row's keys in 30 bits, {n_slots} slots are too many");
-        let n_rows = self.k_ring.len() / (n_kv_heads * head_dim) as usize;
-        assert!(n_rows < 1 << 31, "the kernel counts rows of the rings in 31 bits, {n_rows} are too many");
+        let n_pieces = self.k_ring.len() / 8;
+        assert!(
+            n_pieces < 1 << 31,
+            "the kernel counts 16 bytes of a ring in 31 bits, {n_pieces} times 16 are too many"
+        );
+        let n_octets = (n_tokens * (n_heads / n_kv_heads)).div_ceil(8);
+        assert!(
+            n_octets <= 32,
+            "the kernel counts eight rows of a kv head in 32 bits, {n_octets} times 8 are too many"
+        );
         self.q.assert_holds([n_tokens, n_heads, head_dim]);
         self.k_ring.assert_rows_of([n_slots, n_kv_heads, head_dim]);
         assert_eq!(self.v_ring.len(), self.k_ring.len());
