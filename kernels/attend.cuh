@@ -20,14 +20,6 @@
 constexpr uint32_t n_warps = 8, n_columns = 8, max_tokens = 8;
 constexpr uint32_t no_key = 0xffff0000;  // past all that anybody sees, and so are the 63 after it
 
-// A number, so that what follows from it is computed here: the compiler would do it at the kernel's beginning and keep
-// the results in registers, which are all needed.
-__device__ inline uint32_t here(uint32_t it)
-{
-    asm volatile("" : "+r"(it));
-    return it;
-}
-
 // Which thread of the block this is, `here`.
 struct Thread {
     uint32_t index = here(threadIdx.x), warp, lane;
@@ -193,8 +185,8 @@ private:
 #pragma unroll
             for (uint32_t i = 0; i < 2 * n_parts; i++) {
                 const uint4 a = k[j][i][0], b = k[j][i][1], q = queries.load(i, thread);
-                mma(it, a.x, b.x, a.y, b.y, q.x, q.y);
-                mma(it, a.z, b.z, a.w, b.w, q.z, q.w);
+                mma(it, {a.x, b.x, a.y, b.y}, q.x, q.y);
+                mma(it, {a.z, b.z, a.w, b.w}, q.z, q.w);
             }
 #pragma unroll
             for (uint32_t e = 0; e < 4; e++) {
@@ -269,10 +261,11 @@ private:
             for (uint32_t r = 0; r < 4; r++) {
                 const uint32_t a = word(v[step][0], r), b = word(v[step][1], r);
                 const uint32_t c = word(v[step][2], r), d = word(v[step][3], r);
-                const uint32_t a0 = __byte_perm(a, b, 0x5410), a1 = __byte_perm(a, b, 0x7632);
-                const uint32_t a2 = __byte_perm(c, d, 0x5410), a3 = __byte_perm(c, d, 0x7632);
-                mma(it.values[r], a0, a1, a2, a3, high[0], high[1]);
-                mma(it.values[r], a0, a1, a2, a3, low[0], low[1]);
+                const uint32_t dims[4] = {
+                    __byte_perm(a, b, 0x5410), __byte_perm(a, b, 0x7632), __byte_perm(c, d, 0x5410),
+                    __byte_perm(c, d, 0x7632)};
+                mma(it.values[r], dims, high[0], high[1]);
+                mma(it.values[r], dims, low[0], low[1]);
             }
         }
         it.sum = add_four_lanes(it.sum);

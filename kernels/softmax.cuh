@@ -12,7 +12,7 @@
 // depend on its position, its window and the keys in it. (Which of the two factors of an mma is A and which is B makes
 // no difference to what is multiplied and added; on a card this is for a test to confirm.)
 #pragma once
-#include "common.cuh"
+#include "fragments.cuh"
 
 constexpr uint32_t n_tile_keys = 64;
 constexpr int n_items_log2 = 4, min_range_log2 = 6;  // a range has a tile or more
@@ -29,23 +29,6 @@ __device__ inline uint32_t range_log2(uint32_t n_before)
 
 // By what scores are multiplied: with log2(e), since the exponentials are powers of two.
 __device__ inline float score_scale(uint32_t head_dim) { return 1.44269504f / sqrtf(head_dim); }
-
-// 2^x; results below 2^-126 become 0. #floating-point-instructions-ex2
-__device__ inline float exp2_approx(float x)
-{
-    float y;
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-    return y;
-}
-
-// d += a b, of 16x16 and 16x8. #warp-level-matrix-instructions-mma
-__device__ inline void mma(float (&d)[4], uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3, uint32_t b0, uint32_t b1)
-{
-    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
-        "{%0, %1, %2, %3};"
-        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-        : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
-}
 
 // Two weights, each as the sum of two bf16: what the first leaves, to 2^-18 of the weight, is in the second.
 struct WeightPair {

@@ -12,6 +12,8 @@ mod limits;
 mod kernels;
 #[path = "counters/decode_attention.rs"]
 mod decode_attention;
+#[path = "counters/prefill_attention.rs"]
+mod prefill_attention;
 #[path = "counters/sample.rs"]
 mod sample;
 #[path = "counters/step.rs"]

@@ -13,6 +13,8 @@ mod kernels {
     mod embed;
     mod decode_attention;
     mod commit;
+    mod prefill_attention;
+    mod ring_write;
     mod advance;
     mod sample;
 }

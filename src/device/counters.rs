@@ -1,6 +1,7 @@
 //! What the emulator counts: exact, and the same on every machine, so that tests can hold a kernel to it.
 
 use super::{Device, Result, library};
+pub use cuda_emulator::perf::class::Class;
 pub use cuda_emulator::perf::{Counters, Counts};
 
 impl Device {

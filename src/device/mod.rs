@@ -21,7 +21,7 @@ mod error;
 
 pub use buffer::{Buffer, Element, Rows};
 pub use choice::DeviceChoice;
-pub use counters::{Counters, Counts};
+pub use counters::{Class, Counters, Counts};
 pub use embedded::{Module, Param, Pass, Prototype, prototypes};
 pub use error::{DeviceError, Result};
 pub use event::Event;

@@ -46,7 +46,7 @@ pub fn hold(device: &Device, kernel: &str, limits: Limits, bytes: u64, launch: i
 pub static COUNTING: Mutex<()> = Mutex::new(());
 
 /// What a launch did; nothing on a GPU.
-fn count(device: &Device, kernel: &str, launch: impl FnOnce()) -> Option<Counters> {
+pub fn count(device: &Device, kernel: &str, launch: impl FnOnce()) -> Option<Counters> {
     let _counting = COUNTING.lock().unwrap_or_else(PoisonError::into_inner);
     device.reset_counters().unwrap();
     launch();

@@ -58,14 +58,15 @@ impl Layout {
                 _ => {}
             }
         }
-        // Dynamic shared memory follows; 16 bytes suit every access.
-        layout.static_shared_bytes =
-            layout.static_shared_bytes.next_multiple_of(if layout.static_shared_bytes > 0 { 16 } else { 1 });
-        for &index in used.iter().filter(|&&it| module.variables[it as usize].is_extern) {
-            if module.variables[index as usize].space == Space::Shared {
-                layout.module_shared.insert(index, layout.static_shared_bytes);
-            }
-        }
+        // Dynamic shared memory follows, aligned as its variables ask for; 16 bytes suit every access.
+        let dynamic = |it: &u32| {
+            let variable = &module.variables[*it as usize];
+            variable.space == Space::Shared && variable.is_extern
+        };
+        let dynamic: Vec<u32> = used.into_iter().filter(dynamic).collect();
+        let aligns = dynamic.iter().map(|&it| module.variables[it as usize].align);
+        let at = reserve(&mut layout.static_shared_bytes, 0, aligns.fold(16, u64::max), MAX_SHARED_BYTES)?;
+        layout.module_shared.extend(dynamic.into_iter().map(|it| (it, at)));
         Ok(layout)
     }
 

@@ -188,6 +188,29 @@ fn shared_memory_is_static_and_dynamic() {
 }
 
 #[test]
+fn dynamic_shared_memory_is_aligned_as_it_asks() {
+    let _context = Context::new();
+    let kernel = Kernel::new(
+        "
+.extern .shared .align 512 .b8 dynamic[];
+.visible .entry where(.param .u64 at) {
+    .reg .b64 %rd1; .reg .b32 %r<3>;
+    .shared .align 4 .u32 before;
+    ld.param.u64 %rd1, [at];
+    mov.u32 %r1, dynamic;
+    st.shared.u32 [before], %r1;
+    mov.u32 %r2, %total_smem_size;
+    st.global.v2.u32 [%rd1], {%r1, %r2};
+    ret;
+}",
+        "where",
+    );
+    let at = upload(&[0u32; 2]);
+    ok(kernel.launch([1, 1, 1], [1, 1, 1], 64, NULL, &[at]));
+    assert_eq!(download(at, 2), [512, 576]);
+}
+
+#[test]
 fn functions_take_and_return_parameters() {
     let _context = Context::new();
     let function = "

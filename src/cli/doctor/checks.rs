@@ -3,6 +3,7 @@
 //! Weights, activations and their sums are small whole numbers, which every type here holds; angles are quarter
 //! turns. That a kernel is right for all shapes and values is shown by tests/kernels; this shows that it runs here.
 
+mod attention;
 mod products;
 
 use std::fmt::Debug;
@@ -40,9 +41,12 @@ pub const ALL: &[Check] = checks! {
     embed_f16: embeds::<f16>,
     qkv_bf16: products::projects_and_turns::<bf16>,
     qkv_f16: products::projects_and_turns::<f16>,
-    decode_attention_bf16: attends::<bf16>,
-    decode_attention_f16: attends::<f16>,
-    commit: commits,
+    decode_attention_bf16: attention::attends::<bf16>,
+    decode_attention_f16: attention::attends::<f16>,
+    commit: attention::commits,
+    prefill_attention_bf16: attention::attends_chunk::<bf16>,
+    prefill_attention_f16: attention::attends_chunk::<f16>,
+    ring_write: attention::writes_rings,
     residual_bf16: products::adds::<bf16>,
     residual_f16: products::adds::<f16>,
     gate_up_bf16: products::gates::<bf16>,
@@ -116,67 +120,6 @@ fn embeds<W: Number>(device: &Device) -> Result<()> {
         .launch(device)?;
     let row = |token: u32| (0..DIM).map(move |i| small((token * DIM + i) as usize));
     expect("x", &x.to_vec()?, &tokens.into_iter().flat_map(row).collect::<Vec<_>>())
-}
-
-/// Tokens 6 and 7 with a window of 4, and 2 to 5 in the ring. Query head 0 looks at all it sees alike, head 1 at the
-/// key of 5 alone. The value of position p is p + 1, so that their means are exact.
-fn attends<W: Number>(device: &Device) -> Result<()> {
-    const HEAD_DIM: usize = 16;
-    let row = |value: f32| [bf16::from_f32(value); HEAD_DIM];
-    let key = |position: usize| row(if position == 5 { 32.0 } else { 0.0 });
-    let value = |position: usize| row(position as f32 + 1.0);
-    let (in_ring, staged) = ([4, 5, 2, 3], [6, 7, 0, 0, 0, 0, 0, 0]); // slot = position % 4
-    let n_ranges = N_RANGES as usize;
-    let (mut partials, mut softmaxes) = (device.alloc(&[2, 2, n_ranges, HEAD_DIM])?, device.alloc(&[n_ranges, 2, 2])?);
-    let mut out = device.alloc::<W>(&[2, 2, HEAD_DIM])?;
-    DecodeAttention {
-        q: &device.upload(&[row(0.0), row(32.0), row(0.0), row(32.0)].concat())?,
-        k_ring: &device.upload(&in_ring.map(key).concat())?,
-        v_ring: &device.upload(&in_ring.map(value).concat())?,
-        k_staged: &device.upload(&staged.map(key).concat())?,
-        v_staged: &device.upload(&staged.map(value).concat())?,
-        position: &device.upload(&[6u64])?,
-        partials: &mut partials,
-        softmaxes: &mut softmaxes,
-        tickets: &mut device.zeroed(&[3])?,
-        out: &mut out,
-        n_tokens: 2,
-        n_heads: 2,
-        n_kv_heads: 1,
-        head_dim: HEAD_DIM as u32,
-        n_slots: 4,
-        window: 4,
-        layer: 0,
-        n_staged: 2,
-    }
-    .launch(device)?;
-    // 6 sees 3, 4, 5 and itself; 7 sees 4, 5, 6 and itself.
-    let expected = [5.5, 6.0, 6.5, 6.0].map(|mean| [W::of(mean); HEAD_DIM]).concat();
-    expect("out", &out.to_vec()?, &expected)
-}
-
-/// Positions 6, 7 and 8 go to slots 2, 3 and 0 of 4; slot 1 stays.
-fn commits(device: &Device) -> Result<()> {
-    const DIM: usize = 8;
-    let row = |value: i32| [bf16::from_f32(value as f32); DIM];
-    let (old, new) = ([10, 11, 12, 13].map(row).concat(), [6, 7, 8, 9, 0, 0, 0, 0].map(row).concat());
-    let (mut k_ring, mut v_ring) = (device.upload(&old)?, device.upload(&old)?);
-    Commit {
-        k_staged: &device.upload(&new)?,
-        v_staged: &device.upload(&new)?,
-        position: &device.upload(&[6u64])?,
-        k_ring: &mut k_ring,
-        v_ring: &mut v_ring,
-        n_tokens: 3,
-        n_layers: 1,
-        n_kv_heads: 1,
-        head_dim: DIM as u32,
-        n_slots: 4,
-    }
-    .launch(device)?;
-    let expected = [8, 11, 6, 7].map(row).concat();
-    expect("k_ring", &k_ring.to_vec()?, &expected)?;
-    expect("v_ring", &v_ring.to_vec()?, &expected)
 }
 
 fn advances(device: &Device) -> Result<()> {

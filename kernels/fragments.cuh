@@ -1,0 +1,105 @@
+// Operands of tensor cores on their way: from global to shared memory, from there to registers, and multiplied.
+//
+// Shared memory holds tiles of 16-bit elements. The 16-byte pieces of a row change places by xor with row % 8, so that
+// the same piece of eight rows, which ldmatrix takes, is in eight different sets of banks, and so is a row:
+//
+//   row 0   piece 0 1 2 3 4 5 6 7         row 2   piece 2 3 0 1 6 7 4 5
+//   row 1   piece 1 0 3 2 5 4 7 6         ..
+#pragma once
+#include "common.cuh"
+
+// A number, so that what follows from it is computed here: the compiler would do it at the kernel's beginning and keep
+// the results in registers, which are all needed.
+__device__ inline uint32_t here(uint32_t it)
+{
+    asm volatile("" : "+r"(it));
+    return it;
+}
+
+// A tile [n_rows, n_dims] in shared memory; n_dims a multiple of 64.
+template <uint32_t n_dims> struct SharedTile {
+    uint32_t address;
+
+    static constexpr uint32_t row_bytes = 2 * n_dims;
+
+    // Of a row's elements 8 * piece and on.
+    __device__ uint32_t at(uint32_t row, uint32_t piece) const
+    {
+        return address + row * row_bytes + (piece ^ row % 8) * 16;
+    }
+};
+
+// The address of two pieces further, `i` times, from one with an even piece: rows are aligned, so that a bit of the
+// piece is a bit of the address.
+__device__ inline uint32_t piece_pair(uint32_t address, uint32_t i) { return address ^ i * 32; }
+
+// Starts to copy 16 bytes to shared memory past the registers, or, if not `is_there`, to write zeros; `from` is valid
+// either way. #data-movement-and-conversion-instructions-cp-async
+__device__ inline void copy_async(uint32_t to, const void* from, bool is_there)
+{
+    asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;"
+                 :
+                 : "r"(to), "l"(from), "r"(is_there ? 16 : 0)
+                 : "memory");
+}
+
+// Ends a group of copies, which may be empty.
+__device__ inline void end_group() { asm volatile("cp.async.commit_group;" : : : "memory"); }
+
+// Waits for this thread's copies, but for those of the last `n` groups.
+template <uint32_t n> __device__ inline void wait_for_groups()
+{
+    asm volatile("cp.async.wait_group %0;" : : "n"(n) : "memory");
+}
+
+// Four 8x8 matrices: lane 8*i + j has the address of row j of matrix i, and gets the elements 2*c and 2*c + 1 of row g
+// of each, with lane = 4*g + c. #warp-level-matrix-instructions-ldmatrix
+__device__ inline void load_matrices(uint32_t (&to)[4], uint32_t address)
+{
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
+                 : "r"(address)
+                 : "memory");
+}
+
+// The same with rows and columns exchanged: the lane gets the rows 2*c and 2*c + 1 of column g.
+__device__ inline void load_transposed(uint32_t (&to)[4], uint32_t address)
+{
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
+                 : "r"(address)
+                 : "memory");
+}
+
+// 16 bytes of shared memory, and four.
+__device__ inline uint4 load_shared(uint32_t address)
+{
+    uint4 it;
+    asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(it.x), "=r"(it.y), "=r"(it.z), "=r"(it.w)
+                 : "r"(address)
+                 : "memory");
+    return it;
+}
+
+__device__ inline void store_shared(uint32_t address, uint32_t it)
+{
+    asm volatile("st.shared.u32 [%0], %1;" : : "r"(address), "r"(it) : "memory");
+}
+
+// d += a b, of 16x16 and 16x8. #warp-level-matrix-instructions-mma
+__device__ inline void mma(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1)
+{
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+        "{%0, %1, %2, %3};"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+// 2^x; results below 2^-126 become 0, and 2^0 is 1. #floating-point-instructions-ex2
+__device__ inline float exp2_approx(float x)
+{
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
