@@ -1,7 +1,7 @@
 // The order in which attention adds, for decode_attention and prefill_attention alike: a row has the same bits in both.
 //
-//   tile   64 keys, aligned in absolute positions. Scores are sums over the dims by mma.sync, as score_dims() of each
-//          kernel deals them out; a weight is 2^(score - the tile's greatest), as the sum of two bf16. Values are added
+//   tile   64 keys, aligned in absolute positions. Scores are sums over the dims by mma.sync, 32 of them in two: of each
+//          eight neighbouring dims, the first has the lower four and the second the upper. A weight is 2^(score - the tile's greatest), as the sum of two bf16. Values are added
 //          by one chain of mma.sync from zero, 16 keys at a time in ascending order, first with the high parts of their
 //          weights, then with the low ones. Weights are added in the order of mma's fragments: lane c of four has the
 //          keys 8*j + 2*c and 8*j + 2*c + 1 for j = 0 .. 7, and then the four add what they have, neighbours first.
@@ -88,6 +88,6 @@ struct Factors {
     }
 };
 
-// A row's values over the sum of its weights, `factor`'s reciprocal. Adding 0 makes all zeros +0: what was added to
-// nothing, or nothing was added to, may be -0 or +0.
+// A row's value times the reciprocal of its sum of weights. Adding 0 makes all zeros +0: one to which a tile without seen
+// keys was added may differ in its sign from one to which it was not.
 __device__ inline float normalized(float value, float factor) { return fmaf(value, factor, 0.f); }

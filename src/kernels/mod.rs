@@ -27,7 +27,7 @@ pub use decode_attention::{DecodeAttention, N_PARTS, N_RANGES, NO_WINDOW};
 pub use embed::Embed;
 pub use gate_up::GateUp;
 pub use lm_head::{LmHead, best_token};
-pub use prefill_attention::{Height, PrefillAttention};
+pub use prefill_attention::PrefillAttention;
 pub use product::{MAX_TOKENS, norm_shared_bytes, squares_shape};
 pub use qkv::Qkv;
 pub use residual::Residual;

@@ -30,22 +30,12 @@ kernel! {
 impl<W: Half> PrefillAttention<'_, W> {
     /// A block for each tile of rows.
     pub fn launch(&self, device: &Device) -> Result<()> {
-        let tiling = self.tiling(self.height(device));
-        self.launch_tiling(device, Grid::x(self.n_items(tiling)), tiling)
+        let n_rows = self.n_tokens * (self.n_heads / self.n_kv_heads);
+        self.launch_grid(device, Grid::x(n_rows.div_ceil(N_ROWS) * self.n_kv_heads))
     }
 
-    /// On any grid, with either height of tiles.
-    pub fn launch_grid(&self, device: &Device, grid: Grid, height: Height) -> Result<()> {
-        self.launch_tiling(device, grid, self.tiling(height))
-    }
-
-    /// Low tiles if high ones are too few for all multiprocessors.
-    pub fn height(&self, device: &Device) -> Height {
-        let is_enough = self.n_items(self.tiling(Height::High)) >= device.n_multiprocessors();
-        if is_enough { Height::High } else { Height::Low }
-    }
-
-    fn launch_tiling(&self, device: &Device, grid: Grid, tiling: Tiling) -> Result<()> {
+    /// On any grid.
+    pub fn launch_grid(&self, device: &Device, grid: Grid) -> Result<()> {
         let Self { n_tokens, n_heads, n_kv_heads, head_dim, n_slots, window, layer, .. } = *self;
         assert_eights("head_dim", head_dim);
         assert!(head_dim <= 256, "head_dim is at most 256, not {head_dim}");
@@ -64,16 +54,11 @@ impl<W: Half> PrefillAttention<'_, W> {
         self.v_chunk.assert_holds([n_tokens, n_kv_heads, head_dim]);
         self.position.assert_shape([1]);
         self.out.assert_holds([n_tokens, n_heads, head_dim]);
-        self.launch_on(device, grid.shared(tiling.shared_bytes()))
+        self.launch_on(device, grid.shared(self.tiling().shared_bytes()))
     }
 
-    fn tiling(&self, height: Height) -> Tiling {
-        Tiling::new(self.head_dim, height)
-    }
-
-    /// Tiles of rows, of all kv heads.
-    fn n_items(&self, tiling: Tiling) -> u32 {
-        (self.n_tokens * (self.n_heads / self.n_kv_heads)).div_ceil(tiling.n_rows) * self.n_kv_heads
+    fn tiling(&self) -> Tiling {
+        Tiling::new(self.head_dim)
     }
 
     /// The queries, the keys and values that some token sees, and the output, with token 0 at `position`.
@@ -92,22 +77,20 @@ impl<W: Half> PrefillAttention<'_, W> {
     }
 
     /// The `mma` instructions of all warps: a warp passes over tiles of which its rows see nothing.
-    pub fn mma(&self, position: u64, height: Height) -> u64 {
-        let it = self.tiling(height);
+    pub fn mma(&self, position: u64) -> u64 {
         let n_tiles: u64 = self
-            .tokens_by(it.n_rows / N_WARPS)
+            .tokens_by(N_ROWS / N_WARPS)
             .map(|tokens| self.seen(position, tokens))
-            .map(|(first, last)| last / u64::from(it.n_keys) - first / u64::from(it.n_keys) + 1)
+            .map(|(first, last)| last / u64::from(N_KEYS) - first / u64::from(N_KEYS) + 1)
             .sum();
-        u64::from(self.n_kv_heads) * n_tiles * it.tile_mma()
+        u64::from(self.n_kv_heads) * n_tiles * self.tiling().tile_mma()
     }
 
     /// What the blocks load: their queries, and once each the keys and values that some row of theirs sees. What several
     /// blocks load comes from L2.
-    pub fn loaded_bytes(&self, position: u64, height: Height) -> u64 {
-        let n_rows = self.tiling(height).n_rows;
+    pub fn loaded_bytes(&self, position: u64) -> u64 {
         let n_keys: u64 = self
-            .tokens_by(n_rows)
+            .tokens_by(N_ROWS)
             .map(|tokens| self.seen(position, tokens))
             .map(|(first, last)| last - first + 1)
             .sum();
@@ -132,50 +115,36 @@ impl<W: Half> PrefillAttention<'_, W> {
     }
 }
 
-/// How many rows, query heads of tokens, a block has: for heads of up to 128 dims, 128 or 256. High tiles read shared
-/// memory less often. The result is the same, bit for bit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Height {
-    Low,
-    High,
-}
-
 /// Of a block.
 const N_WARPS: u32 = 8;
+/// Query heads of tokens that a block has.
+const N_ROWS: u32 = 16 * N_WARPS;
+/// Of a tile.
+const N_KEYS: u32 = 64;
 
 /// kernels/prefill_attention.cu, Shape.
 #[derive(Clone, Copy)]
 struct Tiling {
     n_dims: u32,
-    n_rows: u32,
-    n_keys: u32,
+    /// That values are added at, in one pass over the keys.
+    n_value_dims: u32,
     n_buffers: u32,
 }
 
 impl Tiling {
-    fn new(head_dim: u32, height: Height) -> Tiling {
-        let (n_dims, n_keys) = match head_dim {
-            129.. => (256, 16),
-            65.. => (128, 32),
-            _ => (64, 64),
-        };
-        let is_high = height == Height::High && n_dims <= 128;
-        let n_rows = if is_high { 256 } else { 128 };
-        let n_buffers = match (n_dims, is_high) {
-            (256, _) | (128, true) => 2,
-            (128, false) => 3,
-            _ => 4,
-        };
-        Tiling { n_dims, n_rows, n_keys, n_buffers }
+    fn new(head_dim: u32) -> Tiling {
+        let n_dims = head_dim.next_power_of_two().max(64);
+        Tiling { n_dims, n_value_dims: n_dims.min(128), n_buffers: if n_dims > 128 { 2 } else { 4 } }
     }
 
-    /// A warp's products of its queries with a tile's keys, and of the weights, twice, with its values.
+    /// A warp's products of its queries with a tile's keys, in each pass, and of the weights, twice, with its values.
     fn tile_mma(self) -> u64 {
-        3 * u64::from(self.n_rows / N_WARPS / 16 * (self.n_dims / 16) * (self.n_keys / 8))
+        let n_passes = self.n_dims / self.n_value_dims;
+        u64::from((n_passes + 2) * (self.n_dims / 16) * (N_KEYS / 8))
     }
 
-    /// Queries, and keys and values of the tiles on their way.
+    /// Queries, and the parts of tiles on their way.
     fn shared_bytes(self) -> u32 {
-        (self.n_rows + self.n_buffers * 2 * self.n_keys) * self.n_dims * size_of::<bf16>() as u32
+        (N_ROWS * self.n_dims + self.n_buffers * N_KEYS * self.n_value_dims) * size_of::<bf16>() as u32
     }
 }
