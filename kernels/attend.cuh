@@ -1,4 +1,8 @@
-// What a warp does with tiles of 16 keys: loading, scores, softmax and weighted values. decode_attention.cu says why.
+// What warps do with a tile of 64 keys: loading, scores, softmax and weighted values. decode_attention.cu says why.
+//
+// n_parts warps share a tile, 1, 2 or 4 for heads of up to 64, 128 or 256 dims. Each scores its part of the keys at all
+// dims, and weighs the values of all keys at 64 of the dims, so that a lane has 64 registers of keys and 64 of values.
+// Between the two the warps tell each other their greatest scores and then their weights, through shared memory.
 //
 // Lane 4*g + c of a warp is in row g and column c of mma's fragments (PTX ISA,
 // #warp-level-matrix-fragment-mma-16816-float). Elements are dealt out to fragments so that what a lane needs is 16
@@ -7,16 +11,14 @@
 //   scores  K (16 keys x 16 dims) Q^T (16 dims x 8 queries). A lane has dims 32*i + 8*c of the keys g and g + 8, and of
 //           query g: its first four elements are those of one mma, the second four of the next. That permutes the dims
 //           of a sum, the same for both factors.
-//   values  V^T (16 dims x 16 keys) P^T (16 keys x 8 queries). A lane has dims 64*i + 8*g of the keys 2*c, 2*c + 1,
+//   values  V^T (16 dims x 16 keys) P^T (16 keys x 8 queries). A lane has dims 64*part + 8*g of the keys 2*c, 2*c + 1,
 //           2*c + 8 and 2*c + 9, which is the layout that ldmatrix.trans would make of them. Four mma take two of the
 //           eight dims each, as their rows g and g + 8.
 #pragma once
-#include "fragments.cuh"
+#include "softmax.cuh"
 
-constexpr uint32_t n_warps = 8, n_items = 16, n_columns = 8, n_tile_keys = 16;
-constexpr int n_items_log2 = 4, min_range_log2 = 6;  // a range has 64 keys or more
-constexpr uint32_t no_key = 0xffff0000;  // past all that anybody sees, and so are the 15 after it
-constexpr float lowest = -3.4e38f;  // the maximum of no scores. It is finite: inf - inf would be NaN
+constexpr uint32_t n_warps = 8, n_columns = 8, max_tokens = 8;
+constexpr uint32_t no_key = 0xffff0000;  // past all that anybody sees, and so are the 63 after it
 
 // Which thread of the block this is, `here`.
 struct Thread {
@@ -38,87 +40,43 @@ struct Span {
     __device__ bool has_some_of(uint32_t key, uint32_t n) const { return key <= last && key + n > first; }
 };
 
-// An 8x8 matrix of 16-bit elements with rows and columns exchanged: of the columns 2*c and 2*c + 1 of row g, as mma
-// gives them, it makes the rows 2*c and 2*c + 1 of column g, as mma takes them. (movmatrix asks for PTX 7.8.)
-__device__ inline uint32_t transposed(uint32_t pair)
-{
-    const Thread thread;
-    const uint32_t lane = thread.column * 8 + thread.row / 2;  // that has row 2*c of column g, and four on row 2*c + 1
-    const uint32_t low = __shfl_sync(~0u, pair, lane), high = __shfl_sync(~0u, pair, lane + 4);
-    return __byte_perm(low, high, thread.row % 2 == 0 ? 0x5410 : 0x7632);
-}
-
-// The keys and values of one kv head and layer.
+// The keys and values of one kv head and layer, in pieces of 16 bytes.
 struct Cache {
     const bf16 *k_ring, *v_ring, *k_staged, *v_staged;  // the kernel's parameters: they take no registers
-    uint32_t row_dim;  // n_kv_heads * head_dim, from one position to the next
-    uint32_t first_dim;  // of the kv head
+    uint32_t row_pieces;  // from one position to the next
+    uint32_t first_piece;  // of the kv head
     uint32_t head_dim, n_slots, layer;
-    uint32_t slot_of_zero;  // that position 0 has: if below 0, so huge, n_slots too few
-    uint32_t first_staged;
-    Span seen;  // by some query; others are not loaded
+    uint32_t slot_of_zero, first_staged;
 
-    // `position` is that of token 0 as keys are counted.
-    template <typename Step>
-    __device__ Cache(const Step& step, uint32_t position, Span seen, uint32_t kv_head) : seen(seen)
+    template <typename Step, typename Tokens>
+    __device__ Cache(const Step& step, const Tokens& tokens, uint32_t kv_head)
     {
         k_ring = step.k_ring, v_ring = step.v_ring, k_staged = step.k_staged, v_staged = step.v_staged;
-        row_dim = step.n_kv_heads * step.head_dim, first_dim = kv_head * step.head_dim, layer = step.layer;
-        head_dim = step.head_dim, n_slots = step.n_slots;
-        slot_of_zero = uint32_t(step.position % step.n_slots) - position;
-        first_staged = step.n_staged == 0 ? no_key : position;
+        row_pieces = step.n_kv_heads * step.head_dim / 8, first_piece = kv_head * step.head_dim / 8;
+        head_dim = step.head_dim, n_slots = step.n_slots, layer = step.layer;
+        slot_of_zero = tokens.slot_of_zero;
+        first_staged = step.n_staged == 0 ? no_key : tokens.position;
     }
 
-    // Which row of the rings holds a key, or of staging, then with the highest bit set.
-    __device__ uint32_t row(uint32_t key) const
+    // Where a key, and its value, is in the rings, or in staging, then with the highest bit set.
+    __device__ uint32_t piece(uint32_t key) const
     {
         const uint32_t slot = slot_of_zero + key;
-        return key < first_staged ? layer * n_slots + min(slot, slot + n_slots)
-                                  : (layer * 8 + key - first_staged) | is_staged;
+        return key < first_staged ? (layer * n_slots + min(slot, slot + n_slots)) * row_pieces + first_piece
+                                  : ((layer * 8 + key - first_staged) * row_pieces + first_piece) | is_staged;
     }
 
-    __device__ const bf16* k(uint32_t row) const { return at(row & is_staged ? k_staged : k_ring, row); }
-    __device__ const bf16* v(uint32_t row) const { return at(row & is_staged ? v_staged : v_ring, row); }
-    __device__ const bf16* at(const bf16* rows, uint32_t row) const
+    __device__ const bf16* k(uint32_t piece) const { return at(piece & is_staged ? k_staged : k_ring, piece); }
+    __device__ const bf16* v(uint32_t piece) const { return at(piece & is_staged ? v_staged : v_ring, piece); }
+    static __device__ const bf16* at(const bf16* rows, uint32_t piece)
     {
-        return rows + (size_t(row & ~is_staged) * row_dim + first_dim);
+        return rows + size_t(piece & ~is_staged) * 8;
     }
 
-    // 16 bytes at some dims of a row; where the head has no such dims, which then count for nothing, at others.
-    __device__ uint4 load(const bf16* row, uint32_t dim) const
-    {
-        return load_packed_once(row + (dim < head_dim ? dim : 0));
-    }
+    // Some dims; where the head has no such dims, which then count for nothing, others.
+    __device__ uint32_t there(uint32_t dim) const { return dim < head_dim ? dim : 0; }
 
     static constexpr uint32_t is_staged = 1u << 31;
-};
-
-// A lane's part of 16 keys and values, of up to 64 * n_parts dims.
-template <uint32_t n_parts> struct Tile {
-    uint4 k[2 * n_parts][2];  // dims 32*i + 8*c of the keys g and g + 8
-    uint4 v[n_parts][4];  // dims 64*i + 8*g of the keys 2*c, 2*c + 1, 2*c + 8 and 2*c + 9
-
-    // Lane first_lane + i knows the `row` of the tile's key i.
-    __device__ void load_keys(const Cache& cache, const Thread& thread, uint32_t row, uint32_t first_lane)
-    {
-#pragma unroll
-        for (uint32_t j = 0; j < 2; j++) {
-            const bf16* from = cache.k(__shfl_sync(~0u, row, first_lane + thread.row + 8 * j));
-#pragma unroll
-            for (uint32_t i = 0; i < 2 * n_parts; i++) k[i][j] = cache.load(from, 32 * i + 8 * thread.column);
-        }
-    }
-
-    __device__ void load_values(const Cache& cache, const Thread& thread, uint32_t row, uint32_t first_lane)
-    {
-#pragma unroll
-        for (uint32_t j = 0; j < 4; j++) {
-            const uint32_t lane = first_lane + 2 * thread.column + 8 * (j / 2) + j % 2;
-            const bf16* from = cache.v(__shfl_sync(~0u, row, lane));
-#pragma unroll
-            for (uint32_t i = 0; i < n_parts; i++) v[i][j] = cache.load(from, 64 * i + 8 * thread.row);
-        }
-    }
 };
 
 // A lane's part of eight queries. It is loaded where it is used, from L1: registers are for keys and values.
@@ -135,209 +93,186 @@ struct Queries {
     }
 };
 
-// The weights of 16 keys and eight queries as the second factor of an mma, and as the sum of two bf16.
-struct Weights {
-    uint32_t high[2], low[2];  // of keys 0..8 and 8..16
+// What the warps of a tile tell each other.
+template <uint32_t n_parts> struct Exchange {
+    float (*maxima)[n_columns];  // [n_parts], of each warp's scores
+    uint32_t (*weights)[n_columns];  // [n_tile_keys], bf16 pairs: the high part in the upper half
 
-    // Replaces weights, in the layout of mma's result, by what they become.
-    __device__ explicit Weights(float (&weights)[4])
-    {
-#pragma unroll
-        for (uint32_t half = 0; half < 2; half++) {
-            float &a = weights[2 * half], &b = weights[2 * half + 1];
-            const uint32_t highs = pack(a, b);
-            const float2 high = unpack_pair(highs, bf16());
-            const uint32_t lows = pack(a - high.x, b - high.y);
-            const float2 low = unpack_pair(lows, bf16());
-            a = high.x + low.x;
-            b = high.y + low.y;
-            this->high[half] = transposed(highs);
-            this->low[half] = transposed(lows);
-        }
-    }
+    // The weights of every eighth key, from one of the first eight on. A swap of neighbours in every other four keys
+    // lets lanes read without conflicts.
+    __device__ uint32_t* from(uint32_t key, uint32_t column) const { return &weights[key ^ (key / 4 % 2)][column]; }
 
-    static __device__ uint32_t pack(float a, float b)
+    // What these warps wrote before, they may read now.
+    __device__ void wait() const
     {
-        const __nv_bfloat162 pair = __floats2bfloat162_rn(a, b);
-        return reinterpret_cast<const uint32_t&>(pair);
+        if constexpr (n_parts == 1) __syncwarp();
+        else
+            asm volatile("bar.sync %0, %1;" ::"r"(1 + Thread().warp / n_parts), "n"(32 * n_parts) : "memory");
     }
 };
 
-// Scores of tiles, in the layout of mma's result: the keys g and g + 8, the queries 2*c and 2*c + 1.
-template <uint32_t n_tiles> struct Scores {
-    float of[n_tiles][4];
-    bool is_seen[n_tiles];  // by some query: all lanes agree
+// A softmax over a tile's keys: a lane's part of it.
+struct TileSoftmax {
+    float max[2];  // of the queries 2*c and 2*c + 1
+    float sum;  // of the weights of query g, in the first of the tile's warps
+    float values[4][4];  // dims 64*part + 8*g + 2*r + {0, 1} of the queries 2*c and 2*c + 1, in the order of mma
+
+    // Dims 64*part + 8*g + 4*half .. + 4 of query 2*c + e.
+    __device__ float4 values_of(uint32_t half, uint32_t e) const
+    {
+        const auto &a = values[2 * half], &b = values[2 * half + 1];
+        return make_float4(a[e], a[e + 2], b[e], b[e + 2]);
+    }
 };
 
-// What a softmax over some keys needs to be continued: a lane's part of it for the queries 2*c and 2*c + 1.
-template <uint32_t n_parts> struct Softmax {
-    float max[2] = {lowest, lowest};
-    float sum[2] = {};  // of weights, 2^(score - max), of the keys g and g + 8 of each tile
-    float values[n_parts][4][4] = {};  // dims 64*i + 8*g + 2*r + {0, 1} of both queries, in the order of mma
+// A lane's part of the keys and values of a tile.
+template <uint32_t n_parts> struct Tile {
+    static constexpr uint32_t n_scored = n_tile_keys / 16 / n_parts;  // steps of 16 keys that a warp scores
+    uint4 k[n_scored][2 * n_parts][2];  // dims 32*i + 8*c of the keys g and g + 8 of a step
+    uint4 v[n_tile_keys / 16][4];  // dims 64*part + 8*g of the keys 2*c, 2*c + 1, 2*c + 8 and 2*c + 9 of a step
 
-    // Scores some tiles, which begin at `keys`, and raises the maxima to theirs.
-    template <uint32_t n_tiles>
-    __device__ Scores<n_tiles> score(
-        const Tile<n_parts> (&tiles)[n_tiles], const uint32_t (&keys)[n_tiles], const Queries& queries,
-        float scale)
+    // A lane knows where the keys `lane` and `lane` + 32 of the tile are. All are loaded: where nobody sees a key,
+    // another one stands for it, for a weight of 0 times something finite.
+    __device__ void load(const Cache& cache, const uint32_t (&pieces)[2])
     {
-        Scores<n_tiles> scores;
+        const Thread thread;
+        const uint32_t part = thread.warp % n_parts;
+        const auto piece_of = [&](uint32_t step, uint32_t key) {
+            return __shfl_sync(~0u, step < 2 ? pieces[0] : pieces[1], step % 2 * 16 + key);
+        };
 #pragma unroll
-        for (uint32_t i = 0; i < n_tiles; i++) {
-            scores.is_seen[i] = __any_sync(
-                ~0u, queries.keys[0].has_some_of(keys[i], n_tile_keys) ||
-                         queries.keys[1].has_some_of(keys[i], n_tile_keys));
-            if (scores.is_seen[i]) score(scores.of[i], tiles[i], keys[i], queries, scale);
-            else
-                for (float& it : scores.of[i]) it = -INFINITY;
-        }
-        bool is_any_seen = false;
+        for (uint32_t j = 0; j < n_scored; j++)
 #pragma unroll
-        for (uint32_t i = 0; i < n_tiles; i++) is_any_seen |= scores.is_seen[i];
-        if (is_any_seen) rescale(scores.of);
-        return scores;
+            for (uint32_t half = 0; half < 2; half++) {
+                const bf16* from = cache.k(piece_of(part * n_scored + j, thread.row + 8 * half));
+#pragma unroll
+                for (uint32_t i = 0; i < 2 * n_parts; i++)
+                    k[j][i][half] = load_packed_once(from + cache.there(32 * i + 8 * thread.column));
+            }
+        const uint32_t dim = cache.there(64 * part + 8 * thread.row);
+#pragma unroll
+        for (uint32_t step = 0; step < n_tile_keys / 16; step++)
+#pragma unroll
+            for (uint32_t i = 0; i < 4; i++)
+                v[step][i] = load_packed_once(
+                    cache.v(piece_of(step, 2 * thread.column + 8 * (i / 2) + i % 2) + dim / 8));
     }
 
-    // Adds the tiles' values. A tile of which no query sees a key changes nothing.
-    template <uint32_t n_tiles>
-    __device__ void add(const Tile<n_parts> (&tiles)[n_tiles], const Scores<n_tiles>& scores)
+    // Its softmax, with `first` the position of its first key.
+    __device__ TileSoftmax attend(
+        const Exchange<n_parts>& exchange, uint32_t first, const Queries& queries, float scale) const
     {
-#pragma unroll
-        for (uint32_t i = 0; i < n_tiles; i++)
-            if (scores.is_seen[i]) add(tiles[i], scores.of[i]);
+        TileSoftmax it = {{lowest, lowest}};
+        float scores[n_scored][4];
+        score(scores, first, queries, scale);
+        find_maxima(it.max, exchange, scores);
+        weigh(exchange, scores, it.max);
+        exchange.wait();
+        add_values(it, exchange);
+        return it;
     }
 
-    // Scores of a tile; those of keys that a query does not see are -inf, for a weight of exactly 0.
-    static __device__ void score(
-        float (&scores)[4], const Tile<n_parts>& tile, uint32_t first, const Queries& queries, float scale)
+private:
+    // In the layout of mma's result: the keys g and g + 8 of a step, the queries 2*c and 2*c + 1. Those of keys that a
+    // query does not see are -inf, for a weight of exactly 0.
+    __device__ void score(float (&scores)[n_scored][4], uint32_t first, const Queries& queries, float scale) const
     {
-#pragma unroll
-        for (uint32_t e = 0; e < 4; e++) scores[e] = 0;
         const Thread thread;
 #pragma unroll
-        for (uint32_t i = 0; i < 2 * n_parts; i++) {
-            const uint4 a = tile.k[i][0], b = tile.k[i][1], q = queries.load(i, thread);
-            mma(scores, {a.x, b.x, a.y, b.y}, q.x, q.y);
-            mma(scores, {a.z, b.z, a.w, b.w}, q.z, q.w);
-        }
+        for (uint32_t j = 0; j < n_scored; j++) {
+            const uint32_t step = thread.warp % n_parts * n_scored + j;
+            float it[4] = {};
 #pragma unroll
-        for (uint32_t e = 0; e < 4; e++) {
-            const uint32_t key = first + thread.row + e / 2 * 8;
-            scores[e] = queries.keys[e % 2].has(key) ? scores[e] * scale : -INFINITY;
+            for (uint32_t i = 0; i < 2 * n_parts; i++) {
+                const uint4 a = k[j][i][0], b = k[j][i][1], q = queries.load(i, thread);
+                mma(it, {a.x, b.x, a.y, b.y}, q.x, q.y);
+                mma(it, {a.z, b.z, a.w, b.w}, q.z, q.w);
+            }
+#pragma unroll
+            for (uint32_t e = 0; e < 4; e++) {
+                const uint32_t key = first + 16 * step + thread.row + e / 2 * 8;
+                scores[j][e] = queries.keys[e % 2].has(key) ? it[e] * scale : -INFINITY;
+            }
         }
     }
 
-    // Raises the maxima to those of new scores.
-    template <uint32_t n_tiles> __device__ void rescale(const float (&scores)[n_tiles][4])
+    // Of all keys of the tile.
+    static __device__ void
+    find_maxima(float (&max)[2], const Exchange<n_parts>& exchange, const float (&scores)[n_scored][4])
     {
+        const Thread thread;
 #pragma unroll
         for (uint32_t e = 0; e < 2; e++) {
-            float new_max = max[e];
 #pragma unroll
-            for (uint32_t i = 0; i < n_tiles; i++) new_max = fmaxf(new_max, fmaxf(scores[i][e], scores[i][e + 2]));
+            for (uint32_t j = 0; j < n_scored; j++) max[e] = fmaxf(max[e], fmaxf(scores[j][e], scores[j][e + 2]));
 #pragma unroll
             for (uint32_t step = 4; step < 32; step *= 2)
-                new_max = fmaxf(new_max, __shfl_xor_sync(~0u, new_max, step));
-            const float factor = exp2_approx(max[e] - new_max);
-            max[e] = new_max;
-            sum[e] *= factor;
+                max[e] = fmaxf(max[e], __shfl_xor_sync(~0u, max[e], step));
+        }
+        if constexpr (n_parts > 1) {
+            const auto at = [&](uint32_t part) {
+                return reinterpret_cast<float2*>(&exchange.maxima[part][2 * thread.column]);
+            };
+            if (thread.row == 0) *at(thread.warp % n_parts) = make_float2(max[0], max[1]);
+            exchange.wait();
 #pragma unroll
-            for (uint32_t i = 0; i < n_parts; i++)
-#pragma unroll
-                for (uint32_t r = 0; r < 4; r++) {
-                    values[i][r][e] *= factor;
-                    values[i][r][e + 2] *= factor;
-                }
+            for (uint32_t part = 0; part < n_parts; part++) {
+                max[0] = fmaxf(max[0], at(part)->x);
+                max[1] = fmaxf(max[1], at(part)->y);
+            }
         }
     }
 
-    // Adds a tile's values.
-    __device__ void add(const Tile<n_parts>& tile, const float (&scores)[4])
+    // Tells the weights of the keys that this warp has scored.
+    static __device__ void
+    weigh(const Exchange<n_parts>& exchange, const float (&scores)[n_scored][4], const float (&max)[2])
     {
-        float it[4];
+        const Thread thread;
+        uint32_t* to = exchange.from(thread.row, 2 * thread.column) + thread.warp % n_parts * n_scored * 16 * n_columns;
 #pragma unroll
-        for (uint32_t e = 0; e < 4; e++) it[e] = exp2_approx(scores[e] - max[e % 2]);
-        const Weights weights(it);
+        for (uint32_t j = 0; j < n_scored; j++)
 #pragma unroll
-        for (uint32_t e = 0; e < 2; e++) sum[e] += it[e] + it[e + 2];
+            for (uint32_t half = 0; half < 2; half++) {
+                const float a = scores[j][2 * half], b = scores[j][2 * half + 1];
+                const WeightPair pair(exp2_approx(a - max[0]), exp2_approx(b - max[1]));
+                *reinterpret_cast<uint2*>(to + (2 * j + half) * 8 * n_columns) = make_uint2(
+                    __byte_perm(pair.low, pair.high, 0x5410), __byte_perm(pair.low, pair.high, 0x7632));
+            }
+    }
+
+    // Adds the values of all keys, and the weights.
+    __device__ void add_values(TileSoftmax& it, const Exchange<n_parts>& exchange) const
+    {
+        const Thread thread;
+        const uint32_t* even = exchange.from(2 * thread.column, thread.row);
+        const uint32_t* odd = exchange.from(2 * thread.column + 1, thread.row);
 #pragma unroll
-        for (uint32_t i = 0; i < n_parts; i++)
+        for (uint32_t step = 0; step < n_tile_keys / 16; step++) {
+            uint32_t high[2], low[2];  // of the keys 2*c and 2*c + 1, or 2*c + 8 and 2*c + 9, and query g
+#pragma unroll
+            for (uint32_t half = 0; half < 2; half++) {
+                const uint32_t a = even[(2 * step + half) * 8 * n_columns];
+                const uint32_t b = odd[(2 * step + half) * 8 * n_columns];
+                high[half] = __byte_perm(a, b, 0x7632);
+                low[half] = __byte_perm(a, b, 0x5410);
+                if (thread.warp % n_parts == 0) add_weights(it.sum, high[half], low[half]);
+            }
 #pragma unroll
             for (uint32_t r = 0; r < 4; r++) {
-                const uint32_t v[4] = {
-                    word(tile.v[i][0], r), word(tile.v[i][1], r), word(tile.v[i][2], r), word(tile.v[i][3], r)};
-                const uint32_t a0 = __byte_perm(v[0], v[1], 0x5410), a1 = __byte_perm(v[0], v[1], 0x7632);
-                const uint32_t a2 = __byte_perm(v[2], v[3], 0x5410), a3 = __byte_perm(v[2], v[3], 0x7632);
-                mma(values[i][r], {a0, a1, a2, a3}, weights.high[0], weights.high[1]);
-                mma(values[i][r], {a0, a1, a2, a3}, weights.low[0], weights.low[1]);
+                const uint32_t a = word(v[step][0], r), b = word(v[step][1], r);
+                const uint32_t c = word(v[step][2], r), d = word(v[step][3], r);
+                const uint32_t dims[4] = {
+                    __byte_perm(a, b, 0x5410), __byte_perm(a, b, 0x7632), __byte_perm(c, d, 0x5410),
+                    __byte_perm(c, d, 0x7632)};
+                mma(it.values[r], dims, high[0], high[1]);
+                mma(it.values[r], dims, low[0], low[1]);
             }
+        }
+        it.sum = add_four_lanes(it.sum);
     }
 
     static __device__ uint32_t word(const uint4& of, uint32_t i)
     {
         return i == 0 ? of.x : i == 1 ? of.y : i == 2 ? of.z : of.w;
     }
-
-    // Gives each lane the sums over all keys.
-    __device__ void add_lanes()
-    {
-#pragma unroll
-        for (uint32_t e = 0; e < 2; e++)
-#pragma unroll
-            for (uint32_t step = 4; step < 32; step *= 2) sum[e] += __shfl_xor_sync(~0u, sum[e], step);
-    }
-
-    // Dims 64*part + 8*g + 4*half .. + 4 of query 2*c + e.
-    __device__ float4 values_of(uint32_t part, uint32_t half, uint32_t e) const
-    {
-        const auto& it = values[part];
-        return make_float4(it[2 * half][e], it[2 * half][e + 2], it[2 * half + 1][e], it[2 * half + 1][e + 2]);
-    }
 };
-
-// Maximum and sum of weights of the results of several warps or items.
-struct Scales {
-    float max[n_items][n_columns], sum[n_items][n_columns];
-
-    __device__ void set(uint32_t i, uint32_t column, float2 max_and_sum)
-    {
-        max[i][column] = max_and_sum.x;
-        sum[i][column] = max_and_sum.y;
-    }
-};
-
-// A softmax over the keys of several, at four dims of one column.
-struct Merged {
-    float max, sum;
-    float4 values;
-};
-
-// Brings the results over different keys to one maximum and adds them in order.
-template <uint32_t n>
-__device__ Merged merge(const Scales& scales, uint32_t column, const float4 (&values)[n])
-{
-    Merged it = {lowest};
-#pragma unroll
-    for (uint32_t i = 0; i < n; i++) it.max = fmaxf(it.max, scales.max[i][column]);
-#pragma unroll
-    for (uint32_t i = 0; i < n; i++) {
-        const float factor = exp2_approx(scales.max[i][column] - it.max);
-        it.sum = fmaf(factor, scales.sum[i][column], it.sum);
-        it.values.x = fmaf(factor, values[i].x, it.values.x);
-        it.values.y = fmaf(factor, values[i].y, it.values.y);
-        it.values.z = fmaf(factor, values[i].z, it.values.z);
-        it.values.w = fmaf(factor, values[i].w, it.values.w);
-    }
-    return it;
-}
-
-// Four values times a factor, in eight bytes.
-template <typename W> __device__ void store4(W* to, float4 values, float factor)
-{
-    alignas(8) W it[4];
-    narrow(values.x * factor, it[0]);
-    narrow(values.y * factor, it[1]);
-    narrow(values.z * factor, it[2]);
-    narrow(values.w * factor, it[3]);
-    *reinterpret_cast<uint2*>(to) = reinterpret_cast<uint2&>(it);
-}

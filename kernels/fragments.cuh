@@ -1,10 +1,11 @@
 // Operands of tensor cores on their way: from global to shared memory, from there to registers, and multiplied.
 //
-// Shared memory holds tiles of 16-bit elements. The 16-byte pieces of a row change places by xor with row % 8, so that
-// the same piece of eight rows, which ldmatrix takes, is in eight different sets of banks, and so is a row:
+// Shared memory holds tiles of 16-bit elements. The 16-byte pieces of a row change places by xor, so that the same piece
+// of eight rows, which ldmatrix takes, is in eight different sets of banks, and so are four neighbouring pieces of two
+// rows, which eight lanes load at once, and so is a row:
 //
-//   row 0   piece 0 1 2 3 4 5 6 7         row 2   piece 2 3 0 1 6 7 4 5
-//   row 1   piece 1 0 3 2 5 4 7 6         ..
+//   row 0   piece 0 1 2 3 4 5 6 7         row 2   piece 1 0 3 2 5 4 7 6
+//   row 1   piece 4 5 6 7 0 1 2 3         ..
 #pragma once
 #include "common.cuh"
 
@@ -25,13 +26,16 @@ template <uint32_t n_dims> struct SharedTile {
     // Of a row's elements 8 * piece and on.
     __device__ uint32_t at(uint32_t row, uint32_t piece) const
     {
-        return address + row * row_bytes + (piece ^ row % 8) * 16;
+        return address + row * row_bytes + (piece ^ (row % 2 * 4 + row / 2 % 4)) * 16;
     }
 };
 
 // The address of two pieces further, `i` times, from one with an even piece: rows are aligned, so that a bit of the
 // piece is a bit of the address.
 __device__ inline uint32_t piece_pair(uint32_t address, uint32_t i) { return address ^ i * 32; }
+
+// The same of four pieces, from one of the first four.
+__device__ inline uint32_t four_pieces(uint32_t address, uint32_t i) { return address ^ i * 64; }
 
 // Starts to copy 16 bytes to shared memory past the registers, or, if not `is_there`, to write zeros; `from` is valid
 // either way. #data-movement-and-conversion-instructions-cp-async
@@ -52,17 +56,8 @@ template <uint32_t n> __device__ inline void wait_for_groups()
     asm volatile("cp.async.wait_group %0;" : : "n"(n) : "memory");
 }
 
-// Four 8x8 matrices: lane 8*i + j has the address of row j of matrix i, and gets the elements 2*c and 2*c + 1 of row g
-// of each, with lane = 4*g + c. #warp-level-matrix-instructions-ldmatrix
-__device__ inline void load_matrices(uint32_t (&to)[4], uint32_t address)
-{
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
-                 : "r"(address)
-                 : "memory");
-}
-
-// The same with rows and columns exchanged: the lane gets the rows 2*c and 2*c + 1 of column g.
+// Four 8x8 matrices with rows and columns exchanged: lane 8*i + j has the address of row j of matrix i, and gets the rows
+// 2*c and 2*c + 1 of column g of each, with lane = 4*g + c. #warp-level-matrix-instructions-ldmatrix
 __device__ inline void load_transposed(uint32_t (&to)[4], uint32_t address)
 {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"

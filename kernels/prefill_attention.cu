@@ -19,17 +19,22 @@
 //   row 0      x x x x x x x x x                      not loaded; those that all rows of a warp see whole need no mask,
 //   row 1        x x x x x x x x x                    and those of which they see nothing are passed over.
 //
-// Tiles arrive in two or four buffers by cp.async: while the warps work on one, the next are on their way. One barrier a
-// tile says both that all threads' copies are there and that nobody reads the tile before, whose buffer is filled next.
+// Tiles arrive in two or four buffers by cp.async, keys and then values: while the warps work on one, the next are on
+// their way. One barrier says both that all threads' copies are there and that nobody reads the part before, whose buffer
+// is filled next.
 //
 // A key outside the window weighs exactly 0, and a tile of such keys leaves maximum, sum and values as they are, so a
 // row's bits depend on its position, its window and the keys in it: not on the chunk it came in, the other rows, the
 // grid or where keys lie. (0 times infinity is NaN: keys and values that some row sees must be finite.)
 //
-// A weight meets the values as one bf16, and is one in the sum of weights, too. docs/tuning.md says why not as two.
+// A weight meets the values as the sum of two bf16: docs/tuning.md says what that costs and brings.
 //
-// A block has as many rows as its dynamic shared memory holds: 256, or 128 where there are too few for all
-// multiprocessors; heads wider than 128 have 128. Right for every grid; a block for each tile of rows is fastest.
+// The order in which a row adds is decode_attention's, and so are its bits (softmax.cuh): a tile is added from zero, then
+// to the range that is being added up in registers, and that, when it ends, to the ranges before it, also in registers.
+// Rows of a tile may have ranges of different sizes. So a warp has 16 rows, and heads wider than 128 take two passes over
+// the keys, each for half of the values.
+//
+// Right for every grid; a block for each 128 rows of a kv head is fastest.
 #include "flash.cuh"
 
 constexpr uint32_t n_warps = 8, n_threads = 32 * n_warps;
@@ -40,40 +45,39 @@ template <typename W> struct Chunk {
     W* out;
     uint32_t n_tokens, n_heads, n_kv_heads, head_dim, n_slots, window, layer;
 
-    __device__ uint32_t n_shared_heads() const { return here(n_heads) / n_kv_heads; }
+    __device__ uint32_t n_shared_heads() const { return here(n_heads) / here(n_kv_heads); }
     __device__ uint32_t n_rows() const { return n_tokens * n_shared_heads(); }  // of a kv head
 };
 
 constexpr uint32_t no_row = ~0u;
+constexpr uint32_t period = 1 << 26;  // a multiple of every range: rows see less than 2^30 keys, in 16 ranges
 
 // What a block is at. It is in shared memory, since all registers have other work. Positions are counted from a multiple
-// of 64 that is not past any key seen, so that 32 bits hold them.
+// of `period` that is not past any key seen, so that 32 bits hold them.
 struct Work {
     uint32_t chunk;  // the position of token 0
     uint32_t slot_of_zero;  // that position 0 has: if below 0, so huge, n_slots too few
     uint32_t kv_head;
+    uint32_t first_dim;  // of the values that are added in this pass
     Span seen;  // by some row
-    uint32_t own[256];  // the positions of the rows' tokens; past the end that of the last token
-    uint32_t index[256];  // of the rows in q and out, or no_row
+    float scale;  // of scores
+    uint32_t own[128];  // the positions of the rows' tokens; past the end that of the last token
+    uint8_t range_log2[128];  // of the sizes of the rows' ranges
+    uint32_t index[128];  // of the rows in q and out, or no_row
 };
 
-__device__ inline uint32_t n_bytes_of_dynamic_shared_memory()
-{
-    uint32_t n;
-    asm("mov.u32 %0, %%dynamic_smem_size;" : "=r"(n));
-    return n;
-}
-
-// Sizes of a block of 16 * n_sixteens rows a warp, for heads of up to n_dims. A tile's n_keys, which go into the bits,
-// depend on n_dims alone; they are few enough for a warp's registers. Each buffer is for keys and values of a tile, and
-// they take 80 KiB with low blocks, and 96 with high ones, which some cards just have.
+// Sizes of a block of 16 * n_sixteens rows a warp, for heads of up to n_dims. What shared memory has of a tile at a time
+// is a part: all its keys, or half of them in wide heads, or its values at up to 128 dims. With the queries, the buffers
+// take 96 KiB at the most, which some cards just have.
 template <uint32_t n_dims_, uint32_t n_sixteens_> struct Shape {
     static constexpr uint32_t n_dims = n_dims_, n_sixteens = n_sixteens_;
     static constexpr uint32_t n_warp_rows = 16 * n_sixteens, n_rows = n_warps * n_warp_rows;
-    static constexpr uint32_t n_keys = n_dims > 128 ? 16 : n_dims > 64 ? 32 : 64;
-    static constexpr uint32_t q_bytes = n_rows * 2 * n_dims, tile_bytes = n_keys * 2 * n_dims;
-    static constexpr uint32_t n_buffers = n_dims * n_sixteens > 128 ? 2 : n_dims > 64 ? 3 : 4;
-    static constexpr uint32_t n_bytes = q_bytes + n_buffers * 2 * tile_bytes;
+    static constexpr uint32_t n_value_dims = n_dims > 128 ? 128 : n_dims;
+    static constexpr uint32_t n_key_parts = n_dims / n_value_dims, n_part_keys = n_tile_keys / n_key_parts;
+    static constexpr uint32_t n_parts = n_key_parts + 1;
+    static constexpr uint32_t q_bytes = n_rows * 2 * n_dims, part_bytes = n_tile_keys * 2 * n_value_dims;
+    static constexpr uint32_t n_buffers = n_dims > 128 ? 2 : 4;
+    static constexpr uint32_t n_bytes = q_bytes + n_buffers * part_bytes;
 };
 
 // What some tokens see, whose first and last are at these positions.
@@ -88,46 +92,44 @@ template <typename Shape, typename W> struct Block {
     Work& work;
     uint32_t shared;
 
-    static constexpr uint32_t n_dims = Shape::n_dims, n_keys = Shape::n_keys;
-    static constexpr uint32_t n_row_pieces = n_dims / 8;  // of 16 bytes
-    static constexpr uint32_t n_pass_rows = n_threads / n_row_pieces;  // that all threads copy at once
+    static constexpr uint32_t n_dims = Shape::n_dims, n_value_dims = Shape::n_value_dims;
+    static constexpr uint32_t n_key_parts = Shape::n_key_parts, n_parts = Shape::n_parts;
+    using Rows = FlashRows<n_value_dims, Shape::n_sixteens>;
 
     // Keys that a token sees before its own, at the most.
     __device__ uint32_t n_before() const { return chunk.window - 1; }
 
-    __device__ uint32_t first_tile() const { return work.seen.first / n_keys; }
-    __device__ uint32_t n_tiles() const { return work.seen.last / n_keys - first_tile() + 1; }
+    __device__ uint32_t first_tile() const { return work.seen.first / n_tile_keys; }
+    __device__ uint32_t n_tiles() const { return work.seen.last / n_tile_keys - first_tile() + 1; }
 
     __device__ SharedTile<n_dims> queries() const { return {shared}; }
 
-    // Where the keys of tile i are, and its values.
-    __device__ SharedTile<n_dims> keys(uint32_t i) const
+    // Where part i is: tiles have n_parts.
+    __device__ uint32_t part(uint32_t i) const
     {
-        return {shared + Shape::q_bytes + i % Shape::n_buffers * (2 * Shape::tile_bytes)};
+        return shared + Shape::q_bytes + i % Shape::n_buffers * Shape::part_bytes;
     }
-
-    __device__ SharedTile<n_dims> values(uint32_t i) const { return {keys(i).address + Shape::tile_bytes}; }
-
-    // This thread's piece of each row that it copies, and the first of those rows.
-    static __device__ uint32_t piece() { return here(threadIdx.x) % n_row_pieces; }
-    static __device__ uint32_t pass_row() { return here(threadIdx.x) / n_row_pieces; }
 
     // Writes down the rows from `first_row` on, a thread each.
     __device__ void begin(uint32_t kv_head, uint32_t first_row) const
     {
-        const uint64_t position = *chunk.position, oldest = position - min(position, uint64_t(n_before()));
-        const uint32_t chunk_position = uint32_t(position - oldest / 64 * 64), n_shared = chunk.n_shared_heads();
+        const uint64_t position = chunk.position[here(0)], oldest = position - min(position, uint64_t(n_before()));
+        const uint32_t chunk_position = uint32_t(position - oldest / period * period), n_shared = chunk.n_shared_heads();
         const uint32_t last_row = chunk.n_rows() - 1;
-        if (threadIdx.x < Shape::n_rows) {
-            const uint32_t row = first_row + threadIdx.x, token = min(row, last_row) / n_shared;
-            work.own[threadIdx.x] = chunk_position + token;
+        const uint32_t thread = here(threadIdx.x);
+        if (thread < Shape::n_rows) {
+            const uint32_t row = first_row + thread, token = min(row, last_row) / n_shared;
+            work.own[thread] = chunk_position + token;
+            work.range_log2[thread] = range_log2(uint32_t(min(position + token, uint64_t(n_before()))));
             const uint32_t head = kv_head * n_shared + row % n_shared;
-            work.index[threadIdx.x] = row <= last_row ? token * chunk.n_heads + head : no_row;
+            work.index[thread] = row <= last_row ? token * chunk.n_heads + head : no_row;
         }
-        if (threadIdx.x == 0) {
+        if (thread == 0) {
+            work.scale = score_scale(chunk.head_dim);
             work.chunk = chunk_position;
             work.slot_of_zero = uint32_t(position % chunk.n_slots) - chunk_position;
             work.kv_head = kv_head;
+            work.first_dim = 0;
             const uint32_t last_token = min(first_row + Shape::n_rows - 1, last_row) / n_shared;
             work.seen =
                 seen_from(chunk_position + first_row / n_shared, chunk_position + last_token, n_before());
@@ -135,105 +137,161 @@ template <typename Shape, typename W> struct Block {
         __syncthreads();  // who reads this did not write it
     }
 
-    __device__ void load_queries() const
+    // Copies rows of n_row_dims dims, each thread its piece of some of them: row_at(row) is where one is, or null.
+    template <uint32_t n_row_dims, uint32_t n, typename At>
+    __device__ void copy_rows(SharedTile<n_row_dims> to, const bf16* valid, uint32_t n_dims_there, At row_at) const
     {
-        const bool is_dim = 8 * piece() < chunk.head_dim;
+        constexpr uint32_t n_row_pieces = n_row_dims / 8, n_pass_rows = n_threads / n_row_pieces;
+        const uint32_t piece = here(threadIdx.x) % n_row_pieces;
 #pragma unroll 4
-        for (uint32_t row = pass_row(); row < Shape::n_rows; row += n_pass_rows) {
-            const uint32_t index = work.index[row];
-            const bool is_there = is_dim && index != no_row;
-            const size_t offset = is_there ? size_t(index) * chunk.head_dim + 8 * piece() : 0;
-            copy_async(queries().at(row, piece()), chunk.q + offset, is_there);
+        for (uint32_t row = here(threadIdx.x) / n_row_pieces; row < n; row += n_pass_rows) {
+            const bf16* from = 8 * piece < n_dims_there ? row_at(row) : nullptr;
+            copy_async(to.at(row, piece), from != nullptr ? from + 8 * piece : valid, from != nullptr);
         }
     }
 
-    // Keys and values that no row sees become zeros, whatever lies there.
-    __device__ void load_tile(uint32_t i) const
+    __device__ void load_queries() const
     {
-        if (i < n_tiles()) {
-            const bool is_dim = 8 * piece() < chunk.head_dim;
-            const uint32_t row_dim = chunk.n_kv_heads * chunk.head_dim;
-            const uint32_t dim = work.kv_head * chunk.head_dim + (is_dim ? 8 * piece() : 0);
-#pragma unroll
-            for (uint32_t j = 0; j < n_keys; j += n_pass_rows) {
-                const uint32_t row = j + pass_row(), key = (first_tile() + i) * n_keys + row;
-                const uint32_t near = max(work.seen.first, min(key, work.seen.last));
-                const uint32_t slot = work.slot_of_zero + near;
-                const bool is_in_ring = near < work.chunk, is_there = is_dim && key == near;
-                const size_t from_row = is_in_ring ? size_t(chunk.layer) * chunk.n_slots + min(slot, slot + chunk.n_slots)
-                                                   : near - work.chunk;
-                const size_t from = from_row * row_dim + dim;
-                copy_async(keys(i).at(row, piece()), (is_in_ring ? chunk.k_ring : chunk.k) + from, is_there);
-                copy_async(values(i).at(row, piece()), (is_in_ring ? chunk.v_ring : chunk.v) + from, is_there);
-            }
+        copy_rows<n_dims, Shape::n_rows>(queries(), chunk.q, chunk.head_dim, [&](uint32_t row) {
+            const uint32_t index = work.index[row];
+            return index != no_row ? chunk.q + size_t(index) * chunk.head_dim : nullptr;
+        });
+    }
+
+    // Some keys of the chunk's kv head, or values, at dims from `first_dim` on. Those that no row sees become zeros,
+    // whatever lies there.
+    template <uint32_t n_row_dims, uint32_t n>
+    __device__ void load_rows(
+        uint32_t to, const bf16* ring, const bf16* of_chunk, uint32_t first_key, uint32_t first_dim) const
+    {
+        const uint32_t row_dim = chunk.n_kv_heads * chunk.head_dim, dim = work.kv_head * chunk.head_dim + first_dim;
+        const uint32_t n_dims_there = max(chunk.head_dim, first_dim) - first_dim;
+        copy_rows<n_row_dims, n>({to}, of_chunk, n_dims_there, [&](uint32_t row) -> const bf16* {
+            const uint32_t key = first_key + row, slot = work.slot_of_zero + key;
+            if (!work.seen.has(key)) return nullptr;
+            if (key >= work.chunk) return of_chunk + size_t(key - work.chunk) * row_dim + dim;
+            return ring + (size_t(chunk.layer) * chunk.n_slots + min(slot, slot + chunk.n_slots)) * row_dim + dim;
+        });
+    }
+
+    __device__ void load_part(uint32_t i) const
+    {
+        if (i < n_tiles() * n_parts) {
+            const uint32_t key = (first_tile() + i / n_parts) * n_tile_keys, which = i % n_parts;
+            if (which < n_key_parts)
+                load_rows<n_dims, Shape::n_part_keys>(
+                    part(i), chunk.k_ring, chunk.k, key + which * Shape::n_part_keys, 0);
+            else load_rows<n_value_dims, n_tile_keys>(part(i), chunk.v_ring, chunk.v, key, work.first_dim);
         }
         end_group();
     }
 
-    // Waits for tile i, and starts to load into the buffer of the tile before it.
+    // Waits for part i, and starts to load into the buffer of the part before it.
     __device__ void next(uint32_t i) const
     {
         wait_for_groups<Shape::n_buffers - 2>();
-        __syncthreads();  // every thread's copies are there, and every warp is done with the tile before
-        load_tile(i + Shape::n_buffers - 1);
+        __syncthreads();  // every thread's copies are there, and every warp is done with the part before
+        load_part(i + Shape::n_buffers - 1);
     }
 
     __device__ void run() const
     {
         load_queries();
-#pragma unroll
-        for (uint32_t i = 0; i < Shape::n_buffers - 1; i++) load_tile(i);
+        for (;;) {
+            pass();
+            const bool is_last = work.first_dim + n_value_dims >= n_dims;
+            __syncthreads();  // all have read that, and shared memory is free
+            if (is_last) return;
+            if (threadIdx.x == 0) work.first_dim += n_value_dims;
+            __syncthreads();  // who reads this did not write it
+        }
+    }
 
-        FlashRows<n_dims, Shape::n_sixteens, n_keys> rows;
-        for (uint32_t i = 0; i < n_tiles(); i++) {
-            next(i);
-            if (has_seen_keys(i)) attend(rows, i);
-        }
+    // One pass over the keys, for values at the dims from `first_dim` on.
+    __device__ void pass() const
+    {
+#pragma unroll 1
+        for (uint32_t i = 0; i < Shape::n_buffers - 1; i++) load_part(i);
+        Rows rows;
+#pragma unroll 1
+        for (uint32_t i = 0; i < n_tiles(); i++) attend(rows, i);
+        wait_for_groups<0>();
+        __syncthreads();  // every warp is done with the last part, and all buffers are free for results
+        const SharedTile<n_value_dims> results = {part(0)};
         if (work.index[warp_row()] != no_row) {
-            __syncwarp();  // the lanes have read the queries, which the results replace
-            rows.template finish<W>(queries(), warp_row());
+            rows.template finish<W>(results, warp_row());
             __syncwarp();  // the lanes have written what others store
-            store();
+            store(results);
         }
-        __syncthreads();  // shared memory is free for other rows
     }
 
     // Whether a row of the warp sees a key of tile i. Nobody's rows see none.
     __device__ bool has_seen_keys(uint32_t i) const
     {
-        const uint32_t first = warp_row(), key = (first_tile() + i) * n_keys;
+        const uint32_t first = warp_row(), key = (first_tile() + i) * n_tile_keys;
         const Span seen = seen_from(work.own[first], work.own[first + Shape::n_warp_rows - 1], n_before());
-        return work.index[first] != no_row && key <= seen.last && key + n_keys > seen.first;
+        return work.index[first] != no_row && key <= seen.last && key + n_tile_keys > seen.first;
     }
 
     // Adds tile i.
-    template <typename Rows> __device__ void attend(Rows& rows, uint32_t i) const
+    __device__ void attend(Rows& rows, uint32_t i) const
     {
-        typename Rows::Scores scores;
-        const uint32_t q = queries().at(warp_row() + lane() % 16, lane() / 16);
-        Rows::score(scores, q, keys(i).at(lane() / 16 * 8 + lane() % 8, lane() / 8 % 2));
+        const bool is_seen = __any_sync(~0u, has_seen_keys(i));  // all lanes agree, which the compiler does not know
+        const uint32_t key = (first_tile() + i) * n_tile_keys;
+        typename Rows::Scores scores = {};  // seen or not, so that their registers are free for others elsewhere
+        score<0>(scores, i, is_seen);
+        if constexpr (n_key_parts > 1) score<1>(scores, i, is_seen);
+        const uint32_t values = i * n_parts + n_key_parts;
+        next(values);
+        if (!is_seen) return;
+        Rows::scale(scores, work.scale);
         const uint32_t* own = work.own + warp_row();
         const uint32_t first_own = own[0], last_own = own[Shape::n_warp_rows - 1];
-        const uint32_t key = (first_tile() + i) * n_keys;
-        const bool is_whole = key + n_keys - 1 <= first_own && key >= seen_from(last_own, last_own, n_before()).first;
+        const bool is_whole =
+            key + n_tile_keys - 1 <= first_own && key >= seen_from(last_own, last_own, n_before()).first;
         if (!is_whole) Rows::mask(scores, own, n_before(), key);
-        typename Rows::Weights weights;
-        rows.weigh(weights, scores, 1.44269504f / sqrtf(chunk.head_dim));  // log2(e): exponentials are powers of two
-        rows.add(weights, values(i).at(lane() % 16, lane() / 16));
+        rows.add(scores, SharedTile<n_value_dims>{part(values)}.at(lane() % 16, lane() / 16));
+        end_ranges(rows, key + n_tile_keys);
+    }
+
+    // Scores a part of the keys.
+    template <uint32_t which>
+    __device__ void score(typename Rows::Scores& scores, uint32_t i, bool is_seen) const
+    {
+        const uint32_t keys = i * n_parts + which;
+        next(keys);
+        if (is_seen)
+            Rows::template score<n_dims, which * Shape::n_part_keys, Shape::n_part_keys>(
+                scores, queries().at(warp_row() + lane() / 4, lane() % 4),
+                SharedTile<n_dims>{part(keys)}.at(lane() / 4, lane() % 4));
+    }
+
+    // Ranges of rows that end before a key, which tiles begin with.
+    __device__ void end_ranges(Rows& rows, uint32_t key) const
+    {
+#pragma unroll
+        for (uint32_t i = 0; i < Shape::n_sixteens; i++)
+#pragma unroll
+            for (uint32_t h = 0; h < 2; h++) {
+                const uint32_t log2 = work.range_log2[warp_row() + 16 * i + 8 * h + lane() / 4];
+                if ((key & ((1u << log2) - 1)) == 0) rows.end_range(i, h);
+            }
     }
 
     static __device__ uint32_t lane() { return here(threadIdx.x) % 32; }
     static __device__ uint32_t warp_row() { return here(threadIdx.x) / 32 * Shape::n_warp_rows; }
 
     // Stores a warp's rows, 16 bytes a lane.
-    __device__ void store() const
+    __device__ void store(const SharedTile<n_value_dims>& results) const
     {
+        constexpr uint32_t n_row_pieces = n_value_dims / 8;
 #pragma unroll 4
         for (uint32_t i = lane(); i < Shape::n_warp_rows * n_row_pieces; i += 32) {
             const uint32_t row = warp_row() + i / n_row_pieces, piece = i % n_row_pieces, index = work.index[row];
-            if (index == no_row || 8 * piece >= chunk.head_dim) continue;
-            W* to = chunk.out + size_t(index) * chunk.head_dim + 8 * piece;
-            *reinterpret_cast<uint4*>(to) = load_shared(queries().at(row, piece));
+            const uint32_t dim = work.first_dim + 8 * piece;
+            if (index == no_row || dim >= chunk.head_dim) continue;
+            W* to = chunk.out + size_t(index) * chunk.head_dim + dim;
+            *reinterpret_cast<uint4*>(to) = load_shared(results.at(row, piece));
         }
     }
 };
@@ -250,15 +308,6 @@ template <typename Shape, typename W> __device__ void attend_rows(const Chunk<W>
     }
 }
 
-template <uint32_t n_dims, typename W> __device__ void attend(const Chunk<W>& chunk, Work& work, uint32_t shared)
-{
-    using Low = Shape<n_dims, 1>;
-    using High = Shape<n_dims, 2>;
-    static_assert(Low::n_bytes < High::n_bytes);
-    if (n_bytes_of_dynamic_shared_memory() >= High::n_bytes) attend_rows<High>(chunk, work, shared);
-    else attend_rows<Low>(chunk, work, shared);
-}
-
 template <typename W>
 __device__ void prefill_attention(
     const bf16* q, const bf16* k_ring, const bf16* v_ring, const bf16* k_chunk, const bf16* v_chunk,
@@ -271,8 +320,8 @@ __device__ void prefill_attention(
     const Chunk<W> chunk = {q, k_ring, v_ring, k_chunk, v_chunk, position, out,
                             n_tokens, n_heads, n_kv_heads, head_dim, n_slots, window, layer};
     if (head_dim > 128) attend_rows<Shape<256, 1>>(chunk, work, shared);
-    else if (head_dim > 64) attend<128>(chunk, work, shared);
-    else attend<64>(chunk, work, shared);
+    else if (head_dim > 64) attend_rows<Shape<128, 1>>(chunk, work, shared);
+    else attend_rows<Shape<64, 1>>(chunk, work, shared);
 }
 
 extern "C" __global__ __launch_bounds__(256, 1) void prefill_attention_bf16(

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::config::{Config, WeightType};
-use crate::kernels::{MAX_TOKENS, N_PARTS, SAMPLE_PARAMS, n_tiled, squares_shape};
+use crate::kernels::{MAX_TOKENS, N_RANGES, SAMPLE_PARAMS, n_tiled, squares_shape};
 use crate::weights::names;
 
 /// What the user can choose, and memory depends on.
@@ -139,8 +139,8 @@ impl Plan {
             add(staged, Bf16, &[n_layers, MAX_TOKENS, n_kv_heads, head_dim]); // until it is known which tokens stay
         }
         add("attended", weight, &[n_rows, n_heads, head_dim]);
-        add("partials", F32, &[MAX_TOKENS, n_heads, N_PARTS, head_dim]); // of attention over parts of the keys
-        add("softmaxes", F32x2, &[N_PARTS, MAX_TOKENS, n_heads]);
+        add("partials", F32, &[MAX_TOKENS, n_heads, N_RANGES, head_dim]); // of attention over ranges of the keys
+        add("softmaxes", F32x2, &[N_RANGES, MAX_TOKENS, n_heads]);
         add("tickets", U32, &[n_heads + n_kv_heads]);
         add("act", weight, &[n_rows, hidden_dim]);
         add("logits", F32, &[MAX_TOKENS, vocab_size]);

@@ -16,8 +16,8 @@ kernel! {
         k_staged:   In<'a, bf16>,       // [n_layers, 8, n_kv_heads, head_dim]
         v_staged:   In<'a, bf16>,       // [n_layers, 8, n_kv_heads, head_dim]
         position:   In<'a, u64>,        // [1], of token 0
-        partials:   Out<'a, f32>,       // [n_tokens, n_heads, N_PARTS, head_dim], scratch
-        softmaxes:  Out<'a, [f32; 2]>,  // [N_PARTS, n_tokens, n_heads], scratch
+        partials:   Out<'a, f32>,       // [n_tokens, n_heads, N_RANGES, head_dim], scratch
+        softmaxes:  Out<'a, [f32; 2]>,  // [N_RANGES, n_tokens, n_heads], scratch
         tickets:    Out<'a, u32>,       // [n_heads + n_kv_heads], zeros before and after
         out:        Out<'a, W>,         // [n_tokens, n_heads, head_dim]
         n_tokens:   u32,                // 1 to 8
@@ -33,8 +33,10 @@ kernel! {
 
 /// The window of a token that sees all keys before it.
 pub const NO_WINDOW: u32 = u32::MAX;
-/// Parts that the keys of a kv head are cut into, and partial results of each row.
+/// Parts that the keys of a kv head are cut into.
 pub const N_PARTS: u32 = 16;
+/// Aligned ranges of keys that a row may see, a partial result of each: 16 whole ones may have two ends instead of one.
+pub const N_RANGES: u32 = N_PARTS + 1;
 
 impl<W: Half> DecodeAttention<'_, W> {
     /// A block for each kv head and part of the keys.
@@ -56,8 +58,16 @@ impl<W: Half> DecodeAttention<'_, W> {
             "{n_staged} of {n_tokens} rows are staged: all must be, or none of one"
         );
         assert!(n_slots < 1 << 30, "the kernel counts a row's keys in 30 bits, {n_slots} slots are too many");
-        let n_rows = self.k_ring.len() / (n_kv_heads * head_dim) as usize;
-        assert!(n_rows < 1 << 31, "the kernel counts rows of the rings in 31 bits, {n_rows} are too many");
+        let n_pieces = self.k_ring.len() / 8;
+        assert!(
+            n_pieces < 1 << 31,
+            "the kernel counts 16 bytes of a ring in 31 bits, {n_pieces} times 16 are too many"
+        );
+        let n_octets = (n_tokens * (n_heads / n_kv_heads)).div_ceil(8);
+        assert!(
+            n_octets <= 32,
+            "the kernel counts eight rows of a kv head in 32 bits, {n_octets} times 8 are too many"
+        );
         self.q.assert_holds([n_tokens, n_heads, head_dim]);
         self.k_ring.assert_rows_of([n_slots, n_kv_heads, head_dim]);
         assert_eq!(self.v_ring.len(), self.k_ring.len());
@@ -66,8 +76,8 @@ impl<W: Half> DecodeAttention<'_, W> {
         self.k_ring.assert_holds([layer + 1, n_slots, n_kv_heads, head_dim]);
         self.k_staged.assert_holds([layer + 1, 8, n_kv_heads, head_dim]);
         self.position.assert_shape([1]);
-        self.partials.assert_holds([n_tokens, n_heads, N_PARTS, head_dim]);
-        self.softmaxes.assert_holds([N_PARTS, n_tokens, n_heads]);
+        self.partials.assert_holds([n_tokens, n_heads, N_RANGES, head_dim]);
+        self.softmaxes.assert_holds([N_RANGES, n_tokens, n_heads]);
         self.tickets.assert_shape([n_heads + n_kv_heads]);
         self.out.assert_holds([n_tokens, n_heads, head_dim]);
         self.launch_on(device, grid)
@@ -96,8 +106,8 @@ impl<W: Half> DecodeAttention<'_, W> {
         if ranges((seen(0).0, seen(self.n_tokens - 1).1)) == 1 {
             return 0;
         }
-        let n_items: u64 = (0..self.n_tokens).map(|token| ranges(seen(token)).min(u64::from(N_PARTS))).sum();
-        2 * row * u64::from(self.n_heads) * n_items
+        let n_ranges: u64 = (0..self.n_tokens).map(|token| ranges(seen(token))).sum();
+        2 * row * u64::from(self.n_heads) * n_ranges
     }
 
     /// A product and a sum an element of each key and value that a query head sees, with token 0 at `position`.

@@ -30,17 +30,12 @@ kernel! {
 impl<W: Half> PrefillAttention<'_, W> {
     /// A block for each tile of rows.
     pub fn launch(&self, device: &Device) -> Result<()> {
-        self.launch_height(device, self.height(device))
+        let n_rows = self.n_tokens * (self.n_heads / self.n_kv_heads);
+        self.launch_grid(device, Grid::x(n_rows.div_ceil(N_ROWS) * self.n_kv_heads))
     }
 
-    /// The same with tiles of this height.
-    pub fn launch_height(&self, device: &Device, height: Height) -> Result<()> {
-        let n_rows = self.tiling(height).n_rows;
-        self.launch_grid(device, Grid::x(self.n_shared_rows().div_ceil(n_rows) * self.n_kv_heads), height)
-    }
-
-    /// On any grid, with tiles of either height.
-    pub fn launch_grid(&self, device: &Device, grid: Grid, height: Height) -> Result<()> {
+    /// On any grid.
+    pub fn launch_grid(&self, device: &Device, grid: Grid) -> Result<()> {
         let Self { n_tokens, n_heads, n_kv_heads, head_dim, n_slots, window, layer, .. } = *self;
         assert_eights("head_dim", head_dim);
         assert!(head_dim <= 256, "head_dim is at most 256, not {head_dim}");
@@ -59,21 +54,11 @@ impl<W: Half> PrefillAttention<'_, W> {
         self.v_chunk.assert_holds([n_tokens, n_kv_heads, head_dim]);
         self.position.assert_shape([1]);
         self.out.assert_holds([n_tokens, n_heads, head_dim]);
-        self.launch_on(device, grid.shared(self.tiling(height).shared_bytes()))
+        self.launch_on(device, grid.shared(self.tiling().shared_bytes()))
     }
 
-    /// The height of tiles that is fast.
-    pub fn height(&self, device: &Device) -> Height {
-        Height::fit(device, self.n_shared_rows(), self.n_kv_heads, self.head_dim)
-    }
-
-    fn tiling(&self, height: Height) -> Tiling {
-        Tiling::new(self.head_dim, height)
-    }
-
-    /// The rows of a kv head.
-    fn n_shared_rows(&self) -> u32 {
-        self.n_tokens * (self.n_heads / self.n_kv_heads)
+    fn tiling(&self) -> Tiling {
+        Tiling::new(self.head_dim)
     }
 
     /// The queries, the keys and values that some token sees, and the output, with token 0 at `position`.
@@ -92,22 +77,20 @@ impl<W: Half> PrefillAttention<'_, W> {
     }
 
     /// The `mma` instructions of all warps: a warp passes over tiles of which its rows see nothing.
-    pub fn mma(&self, position: u64, height: Height) -> u64 {
-        let it = self.tiling(height);
+    pub fn mma(&self, position: u64) -> u64 {
         let n_tiles: u64 = self
-            .tokens_by(it.n_rows / N_WARPS)
+            .tokens_by(N_ROWS / N_WARPS)
             .map(|tokens| self.seen(position, tokens))
-            .map(|(first, last)| last / u64::from(it.n_keys) - first / u64::from(it.n_keys) + 1)
+            .map(|(first, last)| last / u64::from(N_KEYS) - first / u64::from(N_KEYS) + 1)
             .sum();
-        u64::from(self.n_kv_heads) * n_tiles * it.tile_mma()
+        u64::from(self.n_kv_heads) * n_tiles * self.tiling().tile_mma()
     }
 
     /// What the blocks load: their queries, and once each the keys and values that some row of theirs sees. What several
     /// blocks load comes from L2.
-    pub fn loaded_bytes(&self, position: u64, height: Height) -> u64 {
-        let n_rows = self.tiling(height).n_rows;
+    pub fn loaded_bytes(&self, position: u64) -> u64 {
         let n_keys: u64 = self
-            .tokens_by(n_rows)
+            .tokens_by(N_ROWS)
             .map(|tokens| self.seen(position, tokens))
             .map(|(first, last)| last - first + 1)
             .sum();
@@ -124,7 +107,7 @@ impl<W: Half> PrefillAttention<'_, W> {
     /// The tokens, first and last, of every so many rows of a kv head.
     fn tokens_by(&self, n_rows: u32) -> impl Iterator<Item = (u32, u32)> {
         let n_shared = self.n_heads / self.n_kv_heads;
-        let last_row = self.n_shared_rows() - 1;
+        let last_row = self.n_tokens * n_shared - 1;
         (0..=last_row / n_rows).map(move |i| {
             let first = i * n_rows;
             (first / n_shared, last_row.min(first + n_rows - 1) / n_shared)
@@ -132,58 +115,36 @@ impl<W: Half> PrefillAttention<'_, W> {
     }
 }
 
-/// How many rows, query heads of tokens, a block has: for heads of up to 128 dims, 128 or 256. High tiles read shared
-/// memory less often. The result is the same, bit for bit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Height {
-    Low,
-    High,
-}
-
-impl Height {
-    /// Low tiles if high ones of so many rows a kv head are too few for all multiprocessors.
-    pub fn fit(device: &Device, n_rows: u32, n_kv_heads: u32, head_dim: u32) -> Height {
-        let n_blocks = n_rows.div_ceil(Tiling::new(head_dim, Height::High).n_rows) * n_kv_heads;
-        if n_blocks >= device.n_multiprocessors() { Height::High } else { Height::Low }
-    }
-}
-
 /// Of a block.
 const N_WARPS: u32 = 8;
+/// Query heads of tokens that a block has.
+const N_ROWS: u32 = 16 * N_WARPS;
+/// Of a tile.
+const N_KEYS: u32 = 64;
 
 /// kernels/prefill_attention.cu, Shape.
 #[derive(Clone, Copy)]
 struct Tiling {
     n_dims: u32,
-    n_rows: u32,
-    n_keys: u32,
+    /// That values are added at, in one pass over the keys.
+    n_value_dims: u32,
     n_buffers: u32,
 }
 
 impl Tiling {
-    fn new(head_dim: u32, height: Height) -> Tiling {
-        let (n_dims, n_keys) = match head_dim {
-            129.. => (256, 16),
-            65.. => (128, 32),
-            _ => (64, 64),
-        };
-        let is_high = height == Height::High && n_dims <= 128;
-        let n_rows = if is_high { 256 } else { 128 };
-        let n_buffers = match (n_dims, is_high) {
-            (256, _) | (128, true) => 2,
-            (128, false) => 3,
-            _ => 4,
-        };
-        Tiling { n_dims, n_rows, n_keys, n_buffers }
+    fn new(head_dim: u32) -> Tiling {
+        let n_dims = head_dim.next_power_of_two().max(64);
+        Tiling { n_dims, n_value_dims: n_dims.min(128), n_buffers: if n_dims > 128 { 2 } else { 4 } }
     }
 
-    /// A warp's products of its queries with a tile's keys, and of the weights with its values.
+    /// A warp's products of its queries with a tile's keys, in each pass, and of the weights, twice, with its values.
     fn tile_mma(self) -> u64 {
-        2 * u64::from(self.n_rows / N_WARPS / 16 * (self.n_dims / 16) * (self.n_keys / 8))
+        let n_passes = self.n_dims / self.n_value_dims;
+        u64::from((n_passes + 2) * (self.n_dims / 16) * (N_KEYS / 8))
     }
 
-    /// Queries, and keys and values of the tiles on their way.
+    /// Queries, and the parts of tiles on their way.
     fn shared_bytes(self) -> u32 {
-        (self.n_rows + self.n_buffers * 2 * self.n_keys) * self.n_dims * size_of::<bf16>() as u32
+        (N_ROWS * self.n_dims + self.n_buffers * N_KEYS * self.n_value_dims) * size_of::<bf16>() as u32
     }
 }

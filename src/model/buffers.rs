@@ -45,8 +45,8 @@ pub(super) struct Scratch<W> {
     pub k_chunk: Buffer<bf16>,       // [n_rows, n_kv_heads, head_dim], of a layer at a time
     pub v_chunk: Buffer<bf16>,       // [n_rows, n_kv_heads, head_dim]
     pub attended: Buffer<W>,         // [n_rows, n_heads, head_dim]
-    pub partials: Buffer<f32>,       // [MAX_TOKENS, n_heads, N_PARTS, head_dim]
-    pub softmaxes: Buffer<[f32; 2]>, // [N_PARTS, MAX_TOKENS, n_heads]
+    pub partials: Buffer<f32>,       // [MAX_TOKENS, n_heads, N_RANGES, head_dim]
+    pub softmaxes: Buffer<[f32; 2]>, // [N_RANGES, MAX_TOKENS, n_heads]
     pub tickets: Buffer<u32>,        // [n_heads + n_kv_heads], zeros at rest
     pub act: Buffer<W>,              // [n_rows, hidden_dim]
     pub logits: Buffer<f32>,         // [MAX_TOKENS, vocab_size]

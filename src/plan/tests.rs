@@ -43,7 +43,7 @@ fn scratch_is_what_the_kernels_pass_on() {
     assert_eq!([bytes("k_chunk"), bytes("v_chunk")], [12 * 256 * 2; 2]);
     assert_eq!([bytes("k_staged"), bytes("v_staged")], [8 * 256 * 2; 2]);
     assert_eq!([bytes("attended"), bytes("act")], [12 * 512 * 2, 12 * 256 * 2]);
-    assert_eq!([bytes("partials"), bytes("softmaxes"), bytes("tickets")], [8 * 512 * 16 * 4, 8 * 4 * 16 * 8, 6 * 4]);
+    assert_eq!([bytes("partials"), bytes("softmaxes"), bytes("tickets")], [8 * 512 * 17 * 4, 8 * 4 * 17 * 8, 6 * 4]);
     assert_eq!([bytes("logits"), bytes("best")], [8 * 512 * 4, 8 * 8]);
     assert_eq!([bytes("params"), bytes("stop")], [30 * 4, 4]);
     assert_eq!([bytes("bias"), bytes("scores"), bytes("counts")], [512 * 4; 3]);

@@ -79,16 +79,9 @@ pub fn matvec<W: Float>(weight: &[W], x: &[W]) -> Vec<Exact> {
     weight.chunks(x.len()).map(|row| dot(row, x)).collect()
 }
 
-/// One query head over the keys that it sees. The magnitude counts the weights' errors too: `n_roundings` is for the rest,
-/// relative to the weighted values. `weight_rounding` is the largest relative error of a weight that is rounded before it
-/// is used, or 0.
-pub fn attention(
-    q: &[bf16],
-    keys: &[&[bf16]],
-    values: &[&[bf16]],
-    n_roundings: u32,
-    weight_rounding: f64,
-) -> Vec<Exact> {
+/// One query head over the keys that it sees. The magnitude counts the weights' errors too: `n_roundings` is
+/// for the rest, relative to the weighted values.
+pub fn attention(q: &[bf16], keys: &[&[bf16]], values: &[&[bf16]], n_roundings: u32) -> Vec<Exact> {
     let scale = 1.0 / (q.len() as f64).sqrt();
     let scores: Vec<Exact> = keys.iter().map(|k| dot(q, k)).collect();
     let max = scores.iter().map(|it| it.value).fold(f64::NEG_INFINITY, f64::max);
@@ -100,14 +93,8 @@ pub fn attention(
     let n_roundings = 2.0 * (f64::from(n_roundings) + 17.0 * score_magnitude);
     (0..q.len())
         .map(|dim| {
-            let terms = || values.iter().zip(&weights).map(|(v, weight)| (v[dim].f64(), weight / total));
-            let it = sum(terms().map(|(value, weight)| value * weight));
-            // Weights that are rounded alike in the total pull the mean only as far as their values are from it. Each is
-            // off by something of its own, so the errors add up like those of a walk: to more than seven times the root
-            // of their squares once in 10^10 (Hoeffding's inequality).
-            let squares: f64 = terms().map(|(value, weight)| ((value - it.value) * weight).powi(2)).sum();
-            let of_weights = 7.0 * squares.sqrt() * weight_rounding / F32_ROUNDING;
-            Exact { value: it.value, magnitude: it.magnitude * n_roundings + of_weights }
+            let it = sum(values.iter().zip(&weights).map(|(v, weight)| v[dim].f64() * weight / total));
+            Exact { value: it.value, magnitude: it.magnitude * n_roundings }
         })
         .collect()
 }

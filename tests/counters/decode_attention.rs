@@ -3,7 +3,7 @@
 use crate::common::open;
 use crate::limits::{NO_WASTE, hold, hold_flops};
 use gale::device::{Buffer, Device, Element};
-use gale::kernels::{Commit, DecodeAttention};
+use gale::kernels::{Commit, DecodeAttention, N_RANGES};
 use half::bf16;
 
 const N_LAYERS: u32 = 2;
@@ -31,8 +31,8 @@ fn hold_step(n_tokens: u32, position: u64) {
         k_staged: &k_staged,
         v_staged: &v_staged,
         position: &device.upload(&[position]).unwrap(),
-        partials: &mut zeros(&device, [n_tokens, N_HEADS, 16, HEAD_DIM]),
-        softmaxes: &mut zeros(&device, [16, n_tokens, N_HEADS]),
+        partials: &mut zeros(&device, [n_tokens, N_HEADS, N_RANGES, HEAD_DIM]),
+        softmaxes: &mut zeros(&device, [N_RANGES, n_tokens, N_HEADS]),
         tickets: &mut zeros(&device, [N_HEADS + N_KV_HEADS]),
         out: &mut out,
         n_tokens,

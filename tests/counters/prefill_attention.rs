@@ -4,7 +4,7 @@
 use crate::common::open;
 use crate::limits::{Limits, NO_WASTE, count, hold};
 use gale::device::{Buffer, Class, Counters, Device, Element};
-use gale::kernels::{Height, NO_WINDOW, PrefillAttention, RingWrite};
+use gale::kernels::{NO_WINDOW, PrefillAttention, RingWrite};
 use half::bf16;
 
 const N_SHARED: u32 = 4;
@@ -71,8 +71,7 @@ impl Chunk {
 #[track_caller]
 fn counted(device: &Device, it: &PrefillAttention<bf16>, position: u64) -> Option<Counters> {
     let counters = count(device, KERNEL, || it.launch(device).unwrap())?;
-    let height = it.height(device);
-    assert_eq!(counters.mma(), it.mma(position, height), "position {position}, window {}", it.window);
+    assert_eq!(counters.mma(), it.mma(position), "position {position}, window {}", it.window);
     for class in [Class::Local, Class::Generic] {
         assert_eq!(counters.of_class(class).warp_instructions, 0, "{class:?}");
     }
@@ -87,7 +86,7 @@ fn prefill_attention_of_a_full_window() {
     let it = chunk.attention();
     hold(&device, KERNEL, FEW_CONFLICTS, it.bytes(position), || it.launch(&device).unwrap());
     let Some(counters) = counted(&device, &it, position) else { return };
-    let (loaded, needed) = (32 * counters.counts.global_load_sectors, it.loaded_bytes(position, it.height(&device)));
+    let (loaded, needed) = (32 * counters.counts.global_load_sectors, it.loaded_bytes(position));
     assert!(loaded as f64 <= 1.02 * needed as f64, "{loaded} bytes loaded, {needed} needed by the tiling");
 }
 
@@ -107,7 +106,7 @@ fn prefill_attention_skips_what_the_window_hides() {
     let mma = |window: u32, n_tokens: u32| -> u64 {
         let mut chunk = Chunk::new(&device, 1, WINDOW, u64::from(n_tokens - WINDOW), window);
         let it = chunk.attention();
-        (0..n_tokens / WINDOW).map(|i| it.mma(u64::from(i * WINDOW), Height::High)).sum()
+        (0..n_tokens / WINDOW).map(|i| it.mma(u64::from(i * WINDOW))).sum()
     };
     for (n_tokens, most) in [(16 << 10, 0.46), (32 << 10, 0.25)] {
         let (windowed, full) = (mma(WINDOW, n_tokens), mma(NO_WINDOW, n_tokens));

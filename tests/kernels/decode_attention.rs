@@ -6,7 +6,7 @@ use crate::common::oracle::*;
 use crate::common::*;
 use crate::for_both_types;
 use gale::device::Grid;
-use gale::kernels::{DecodeAttention, NO_WINDOW};
+use gale::kernels::{DecodeAttention, N_PARTS, N_RANGES, NO_WINDOW};
 use half::bf16;
 
 const N_LAYERS: u32 = 2;
@@ -131,8 +131,8 @@ impl Step {
         let n_heads = self.n_heads();
         let [k_ring, k_staged] = self.cache(&self.k, own).map(|it| case.upload(&it));
         let [v_ring, v_staged] = self.cache(&self.v, own).map(|it| case.upload(&it));
-        let mut partials = case.alloc([n_tokens, n_heads, 16, head_dim]);
-        let mut softmaxes = case.alloc([16, n_tokens, n_heads]);
+        let mut partials = case.alloc([n_tokens, n_heads, N_RANGES, head_dim]);
+        let mut softmaxes = case.alloc([N_RANGES, n_tokens, n_heads]);
         let mut tickets = case.upload(&vec![0; (n_heads + n_kv_heads) as usize]);
         let mut out = case.alloc::<W, _>([n_tokens, n_heads, head_dim]);
         let attention = DecodeAttention {
@@ -180,18 +180,18 @@ impl Step {
             };
             let (keys, values) = (rows(&self.k), rows(&self.v));
             let [keys, values] = [&keys, &values].map(|it| it.iter().map(Vec::as_slice).collect::<Vec<_>>());
-            attention(q, &keys, &values, n_roundings(keys.len() as u32), 0.0)
+            attention(q, &keys, &values, n_roundings(keys.len() as u32))
         };
         self.q.chunks(dim).enumerate().flat_map(head).collect()
     }
 }
 
-/// A weight is off by 2^-18, 64 roundings, as the sum of two bf16. A warp adds two tiles a round, each in two products,
-/// which may truncate, and rescales once by an exponential to two ulps, and it may have a range in two rounds more; then
-/// the eight warps and 16 items are brought to one maximum each and added, and divided.
+/// A weight is off by 2^-18, 64 roundings, as the sum of two bf16. A tile of 64 keys is added in eight products, which may
+/// truncate, and its weights in 16 sums, two more of four lanes. Then a range's tiles and a row's ranges are brought to
+/// one maximum each and added, by an exponential to two ulps, a product and a sum, and it is all divided.
 fn n_roundings(n_keys: u32) -> u32 {
-    let n_rounds = n_keys.div_ceil(16).div_ceil(128) + 2;
-    64 + n_rounds * (2 * 2 * 2 + 4) + (8 + 4) + (16 + 4) + 1
+    let n_tiles = n_keys.div_ceil(N_PARTS).div_ceil(64) + 1; // of a range
+    64 + 8 * 2 + (16 + 2) + (n_tiles + N_RANGES) * (2 + 2) + 1
 }
 
 fn matches_oracle<W: Weight>(case: &mut Case) {

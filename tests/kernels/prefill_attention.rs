@@ -1,13 +1,13 @@
 //! Planted once, each seen to fail here: a window longer by one at either end, the ring written before attention, the
 //! chunk's rows read from the ring, positions of 32 bits, slots that do not wrap, tiles aligned to the window's first
 //! key, keys that no row sees loaded instead of zeros, a mask or a tile left out where it just begins to count, maxima
-//! that rise without rescaling, a sum of weights that are not rounded, weights in the place of others; and, in check
-//! mode, a missing barrier and a wait for one group of copies too few.
+//! that rise without rescaling, weights rounded to one bf16, and, in check mode, a missing barrier and a wait for one
+//! group of copies too few.
 
 use crate::common::oracle::*;
 use crate::common::*;
 use crate::for_both_types;
-use gale::kernels::{Height, NO_WINDOW, PrefillAttention, RingWrite};
+use gale::kernels::{DecodeAttention, N_PARTS, N_RANGES, NO_WINDOW, PrefillAttention, RingWrite};
 use half::bf16;
 use std::ops::Range;
 
@@ -106,6 +106,46 @@ impl Prompt {
         ring
     }
 
+    /// What one token attends to when it is decoded, its row in the ring.
+    fn decode<W: Weight>(&self, case: &Case, token: u32) -> Vec<W> {
+        let Prompt { n_kv_heads, head_dim, n_slots, window, layer, .. } = *self;
+        let (n_heads, dim, (first, own)) = (self.n_heads(), self.kv_dim(), self.seen(token));
+        let [k_ring, v_ring] = [&self.k, &self.v].map(|rows| {
+            let mut ring = vec![bf16::NAN; N_LAYERS as usize * n_slots as usize * dim];
+            for position in first..=own {
+                let row = &rows[(position - self.oldest) as usize * dim..][..dim];
+                let at = u64::from(layer * n_slots) + position % u64::from(n_slots);
+                ring[at as usize * dim..][..dim].copy_from_slice(row);
+            }
+            case.upload(&ring)
+        });
+        let staged = case.alloc([N_LAYERS, 8, n_kv_heads, head_dim]);
+        let mut out = case.alloc::<W, _>([1, n_heads, head_dim]);
+        DecodeAttention {
+            q: &case.upload(&self.q[token as usize * self.q_dim()..][..self.q_dim()]),
+            k_ring: &k_ring,
+            v_ring: &v_ring,
+            k_staged: &staged,
+            v_staged: &staged,
+            position: &case.upload(&[own]),
+            partials: &mut case.alloc([1, n_heads, N_RANGES, head_dim]),
+            softmaxes: &mut case.alloc([N_RANGES, 1, n_heads]),
+            tickets: &mut case.upload(&vec![0; (n_heads + n_kv_heads) as usize]),
+            out: &mut out,
+            n_tokens: 1,
+            n_heads,
+            n_kv_heads,
+            head_dim,
+            n_slots,
+            window,
+            layer,
+            n_staged: 0,
+        }
+        .launch(case.device)
+        .unwrap();
+        out.to_vec().unwrap()
+    }
+
     /// Rows of some tokens, and NaN behind them.
     fn rows(&self, of: &[bf16], dim: usize, first: u64, tokens: &Range<u32>) -> Vec<bf16> {
         let at = (self.position - first) as usize;
@@ -127,7 +167,7 @@ impl Prompt {
             let (k_chunk, v_chunk) = (case.upload(&k), case.upload(&v));
             let position = case.upload(&[self.position + u64::from(first)]);
             let mut out = case.alloc::<W, _>([n_tokens, self.n_heads(), head_dim]);
-            let (grid, height) = (case.grid(), case.pick(&[Height::Low, Height::High]));
+            let grid = case.grid();
             PrefillAttention {
                 q: &q,
                 k_ring: &k_ring,
@@ -144,7 +184,7 @@ impl Prompt {
                 window,
                 layer,
             }
-            .launch_grid(case.device, grid, height)
+            .launch_grid(case.device, grid)
             .unwrap();
             RingWrite {
                 k_chunk: &k_chunk,
@@ -191,18 +231,16 @@ impl Prompt {
             };
             let (keys, values) = (rows(&self.k), rows(&self.v));
             let [keys, values] = [&keys, &values].map(|it| it.iter().map(Vec::as_slice).collect::<Vec<_>>());
-            attention(q, &keys, &values, n_roundings(keys.len() as u32), WEIGHT_ROUNDING)
+            attention(q, &keys, &values, n_roundings(keys.len() as u32))
         };
         self.q.chunks(dim).enumerate().flat_map(head).collect()
     }
 }
 
-/// A weight is one bf16.
-const WEIGHT_ROUNDING: f64 = <bf16 as Float>::ROUNDING;
-
-/// 16 keys are added in one product, which may truncate, and may rescale once by an exponential to two ulps.
+/// As in decode_attention, whose order this is.
 fn n_roundings(n_keys: u32) -> u32 {
-    (n_keys.div_ceil(16) + 2) * (2 + 4) + 1
+    let n_tiles = n_keys.div_ceil(N_PARTS).div_ceil(64) + 1; // of a range
+    64 + 8 * 2 + (16 + 2) + (n_tiles + N_RANGES) * (2 + 2) + 1
 }
 
 fn matches_oracle<W: Weight>(case: &mut Case) {
@@ -218,6 +256,36 @@ fn ignores_chunks<W: Weight>(case: &mut Case) {
     let whole: Vec<W> = prompt.run(case, &[prompt.n_tokens]);
     assert!(whole.iter().all(|it| it.f64().is_finite()), "a slot that no token sees is NaN");
     assert_same_bits(&prompt.run::<W>(case, &sizes), &whole);
+}
+
+/// A token has the bits that decoding gives it.
+fn is_as_decoded<W: Weight>(case: &mut Case) {
+    let prompt = Prompt::random(case);
+    let out: Vec<W> = prompt.run(case, &[prompt.n_tokens]);
+    for _ in 0..5 {
+        let token = case.int(0..=prompt.n_tokens - 1);
+        let row = &out[token as usize * prompt.q_dim()..][..prompt.q_dim()];
+        assert_same_bits(row, &prompt.decode::<W>(case, token));
+    }
+}
+
+#[test]
+fn prefill_attention_gives_the_bits_of_decode_attention() {
+    for_both_types!(is_as_decoded);
+}
+
+/// The same where ranges have several tiles, and their sizes change from one row to the next.
+#[test]
+fn prefill_attention_has_the_ranges_of_decode_attention() {
+    for_all(|case| {
+        let position = case.pick(&[1024, 1024, 2048, 3000]) - u64::from(case.int(1..=7));
+        let window = case.pick(&[2100, 3100, NO_WINDOW]);
+        let prompt = Prompt::at(case, position, 8, 3100, window);
+        let out: Vec<bf16> = prompt.run(case, &[8]);
+        for (token, row) in (0..).zip(out.chunks(prompt.q_dim())) {
+            assert_same_bits(row, &prompt.decode::<bf16>(case, token));
+        }
+    });
 }
 
 #[test]

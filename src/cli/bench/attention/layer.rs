@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use gale::device::{Buffer, Device, Result};
-use gale::kernels::{Height, PrefillAttention, RingWrite};
+use gale::kernels::{PrefillAttention, RingWrite};
 use half::bf16;
 
 /// Of Mistral 7B.
@@ -75,14 +75,14 @@ impl<'a> Layer<'a> {
     /// Lets the emulator count the last tokens of a prompt, as one chunk, and holds the launcher to it.
     pub fn count(&mut self, n_tokens: u32, n_counted: u32) -> Result<()> {
         let position = u64::from(n_tokens - n_counted);
-        let (device, height) = (self.device, self.height(n_counted));
+        let device = self.device;
         self.position.copy_from(&[position])?;
         device.reset_counters()?;
         let it = self.attention(n_counted);
-        it.launch_height(device, height)?;
+        it.launch(device)?;
         let counters = device.counters(KERNEL)?.expect("it was launched on the emulator");
         let counted = (counters.mma(), 32 * counters.counts.global_load_sectors);
-        let (mma, loaded_bytes) = (it.mma(position, height), it.loaded_bytes(position, height));
+        let (mma, loaded_bytes) = (it.mma(position), it.loaded_bytes(position));
         assert_eq!(counted.0, mma, "mma of {n_counted} tokens at {position}: the launcher is wrong");
         let extra = counted.1 - loaded_bytes; // the position, that every warp reads
         assert!(extra as f64 <= 0.01 * loaded_bytes as f64, "{counted:?}, and the launcher says {loaded_bytes} bytes");
@@ -94,17 +94,11 @@ impl<'a> Layer<'a> {
         let n_alike = u64::from(N_KV_HEADS / self.n_kv_heads);
         let (mut mma, mut loaded_bytes) = (0, 0);
         for (position, n_chunk) in chunks(n_tokens) {
-            let height = self.height(n_chunk);
             let it = self.attention(n_chunk);
-            mma += n_alike * it.mma(position, height);
-            loaded_bytes += n_alike * it.loaded_bytes(position, height);
+            mma += n_alike * it.mma(position);
+            loaded_bytes += n_alike * it.loaded_bytes(position);
         }
         Ok((mma, loaded_bytes))
-    }
-
-    /// As if all kv heads were there.
-    fn height(&self, n_tokens: u32) -> Height {
-        Height::fit(self.device, n_tokens * (N_HEADS / N_KV_HEADS), N_KV_HEADS, HEAD_DIM)
     }
 
     fn attention(&mut self, n_tokens: u32) -> PrefillAttention<'_, bf16> {

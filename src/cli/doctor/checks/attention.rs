@@ -15,8 +15,8 @@ pub fn attends<W: Number>(device: &Device) -> Result<()> {
     let key = |position: usize| row(if position == 5 { 32.0 } else { 0.0 });
     let value = |position: usize| row(position as f32 + 1.0);
     let (in_ring, staged) = ([4, 5, 2, 3], [6, 7, 0, 0, 0, 0, 0, 0]); // slot = position % 4
-    let n_parts = N_PARTS as usize;
-    let (mut partials, mut softmaxes) = (device.alloc(&[2, 2, n_parts, HEAD_DIM])?, device.alloc(&[n_parts, 2, 2])?);
+    let n_ranges = N_RANGES as usize;
+    let (mut partials, mut softmaxes) = (device.alloc(&[2, 2, n_ranges, HEAD_DIM])?, device.alloc(&[n_ranges, 2, 2])?);
     let mut out = device.alloc::<W>(&[2, 2, HEAD_DIM])?;
     DecodeAttention {
         q: &device.upload(&[row(0.0), row(32.0), row(0.0), row(32.0)].concat())?,
