@@ -119,7 +119,7 @@ impl Engine<'_> {
             return Ok(FinishReason::Length);
         }
         let n_cached = self.take_prompt(turn, n_taken)?;
-        if choice % job.n == 0 {
+        if choice % job.n as usize == 0 {
             usage.n_cached += n_cached; // other answers to a prompt find all of it there
         }
         for _ in 0..max_tokens {

@@ -90,7 +90,7 @@ mod tests {
     fn the_first_token_is_the_prompts() {
         let started = Instant::now();
         let at = |ms| Some(started + Duration::from_millis(ms));
-        let mut timing = Timing { n_prompt: 37, started, first: at(2000), last: at(3400), n_tokens: 8 };
+        let mut timing = Timing { n_prompt: 37, n_cached: 0, started, first: at(2000), last: at(3400), n_tokens: 8 };
         let line = "prompt 37 tokens, TTFT 2.00 s (18.5 tokens/s); 8 tokens, 5.00 tokens/s, 200 ms/token";
         assert_eq!(timing.to_string(), line);
         timing.n_tokens = 1;
