@@ -1,8 +1,8 @@
 //! Planted once, each seen to fail here: a window longer by one at either end, the ring written before attention, the
 //! chunk's rows read from the ring, positions of 32 bits, slots that do not wrap, tiles aligned to the window's first
 //! key, keys that no row sees loaded instead of zeros, a mask or a tile left out where it just begins to count, maxima
-//! that rise without rescaling, weights rounded to one bf16, and, in check mode, a missing barrier and a wait for one
-//! group of copies too few.
+//! that rise without rescaling, weights rounded to one bf16, ranges of a size of their own, and, in check mode, a missing
+//! barrier and a wait for one group of copies too few.
 
 use crate::common::oracle::*;
 use crate::common::*;
