@@ -28,6 +28,20 @@ const COMMANDS: [(&str, &[&str]); 13] = [
         ],
     ),
     (
+        "chat",
+        &[
+            "--model",
+            "--system",
+            "--safe-prompt",
+            "--max-tokens",
+            "--greedy",
+            "--seed",
+            "--verbose",
+            "--ctx",
+            "--device",
+        ],
+    ),
+    (
         "serve",
         &[
             "--model",
@@ -47,23 +61,9 @@ const COMMANDS: [(&str, &[&str]); 13] = [
     ),
     ("logits", &["--model", "--ids", "--last", "--chunk", "--no-graph", "--ctx", "--device", "--output"]),
     ("perplexity", &["--model", "--file", "--ctx", "--stride", "--chunk", "--device"]),
-    (
-        "chat",
-        &[
-            "--model",
-            "--system",
-            "--safe-prompt",
-            "--max-tokens",
-            "--greedy",
-            "--seed",
-            "--verbose",
-            "--ctx",
-            "--device",
-        ],
-    ),
+    ("moderate", &["--model", "--prompt-file", "--ctx", "--device"]),
     ("explain", &["--model", "--prompt", "--chat", "--safe-prompt"]),
     ("inspect", &["--model"]),
-    ("moderate", &["--model", "--prompt-file", "--ctx", "--device"]),
     ("plan", &["--model", "--ctx", "--chunk", "--memory", "--device"]),
     (
         "bench",
