@@ -321,6 +321,7 @@ __device__ void decode_attention(
         q, k_ring, v_ring, k_staged, v_staged, n_before_first, partials, softmaxes,
         tickets, out, n_tokens, n_heads, n_kv_heads, head_dim, n_slots, window, layer, n_staged};
     if (is_idle(step, *position)) return;
+    if (threadIdx.x == 0) shared.to_combine = 0;  // draw() may load it before it knows whether it wants it
     if (head_dim > 128) attend<4>(shared, step, *position);
     else if (head_dim > 64) attend<2>(shared, step, *position);
     else attend<1>(shared, step, *position);
