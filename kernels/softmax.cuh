@@ -1,10 +1,11 @@
 // The order in which attention adds, for decode_attention and prefill_attention alike: a row has the same bits in both.
 //
 //   tile   64 keys, aligned in absolute positions. Scores are sums over the dims by mma.sync, 32 of them in two: of each
-//          eight neighbouring dims, the first has the lower four and the second the upper. A weight is 2^(score - the tile's greatest), as the sum of two bf16. Values are added
-//          by one chain of mma.sync from zero, 16 keys at a time in ascending order, first with the high parts of their
-//          weights, then with the low ones. Weights are added in the order of mma's fragments: lane c of four has the
-//          keys 8*j + 2*c and 8*j + 2*c + 1 for j = 0 .. 7, and then the four add what they have, neighbours first.
+//          eight neighbouring dims, the first has the lower four and the second the upper. A weight is
+//          2^(score - the tile's greatest), as the sum of two bf16. Values are added by one chain of mma.sync from
+//          zero, 16 keys at a time in ascending order, first with the high parts of their weights, then with the low
+//          ones. Weights are added in the order of mma's fragments: lane c of four has the keys 8*j + 2*c and
+//          8*j + 2*c + 1 for j = 0 .. 7, and then the four add what they have, neighbours first.
 //   range  A power of two of keys, aligned: range_log2() says which. Its tiles are added one by one (Factors).
 //   row    Its ranges are added one by one, in the same way, and divided by the sum of weights.
 //

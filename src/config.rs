@@ -18,6 +18,8 @@ use crate::json::{JsonFile, is_present, read_error};
 const ROW_ELEMENTS: u32 = 8;
 /// The widest head that the attention kernels hold.
 const MAX_HEAD_DIM: u32 = 256;
+/// The most query heads that the decode attention kernel serves from one kv head.
+const MAX_SHARED_HEADS: u32 = 256;
 /// Far beyond any dense model; keeps every product of two sizes inside u64 and a list of layers inside memory.
 const MAX_DIM: u32 = 1 << 24;
 const MAX_LAYERS: u32 = 1024;
@@ -156,6 +158,15 @@ fn n_kv_heads(file: &JsonFile, architecture: Architecture, n_heads: u32) -> Resu
             key: KEY.into(),
             expected: format!("a divisor of num_attention_heads = {n_heads}"),
             found: format!("{n_kv_heads}{}", if file.get(KEY).is_some() { "" } else { ", the default" }),
+        });
+    }
+    let n_shared = n_heads / n_kv_heads;
+    if n_shared > MAX_SHARED_HEADS {
+        return Err(Error::Key {
+            path: file.path.clone(),
+            key: KEY.into(),
+            expected: format!("at most {MAX_SHARED_HEADS} query heads for each"),
+            found: n_shared.to_string(),
         });
     }
     Ok(n_kv_heads)

@@ -72,8 +72,8 @@ pub trait Forward {
     fn commit(&mut self, n_tokens: u32) -> Result<()>;
     /// Moves the position past `n_tokens` tokens.
     fn advance(&mut self, n_tokens: u32) -> Result<()>;
-    /// The logits of these rows, at most MAX_TOKENS, of the last step or chunk. What is known to be the best of each is raised, so somebody must have
-    /// forgotten it: [`Forward::sample`], or [`Forward::forget_best`].
+    /// The logits of these rows, at most MAX_TOKENS, of the last step or chunk. What is known to be the best of each is
+    /// raised, so somebody must have forgotten it: [`Forward::sample`], or [`Forward::forget_best`].
     fn head(&mut self, rows: Range<u32>) -> Result<()>;
     /// Forgets the best tokens.
     fn forget_best(&mut self) -> Result<()>;

@@ -11,7 +11,7 @@ use crate::{
     device::{Device, DeviceError, Graph, Launched},
     error::{Error, Result},
     kernel::Half,
-    kernels::MAX_TOKENS,
+    kernels::{MAX_TOKENS, max_step_tokens},
     loader::{LoadTimes, Loaded, Loader, noise_weights},
     model::{Forward, Keep, Model},
     plan::{Plan, Sizes},
@@ -156,8 +156,10 @@ impl Session {
     fn warm_up(&mut self, use_graph: bool) -> Result<()> {
         let started = Instant::now();
         self.begin(&Sampling::default(), &Limits::endless(), &[])?;
-        self.model.set_tokens(&[0])?;
-        self.model.prefill(1)?;
+        // A chunk that is no step, if there is room for one.
+        let n_tokens = self.sizes.max_chunk.min(MAX_TOKENS + 1);
+        self.model.set_tokens(&vec![0; n_tokens as usize])?;
+        self.model.prefill(n_tokens)?;
         decode_step(&mut *self.model)?;
         if use_graph {
             let model = &mut *self.model;
@@ -262,8 +264,10 @@ impl Session {
             self.launch_step()?;
         }
         let record = self.wait_for(position)?;
-        if let (true, Some(id)) = (is_taken, record.token) {
-            self.history.push(id);
+        match record.token {
+            Some(id) if is_taken => self.history.push(id),
+            None => self.history.forget(),
+            Some(_) => {}
         }
         Ok(record)
     }
@@ -314,7 +318,8 @@ impl Session {
 
     /// The most tokens that [`Session::decode_many`] takes at once.
     pub fn max_decode(&self) -> usize {
-        self.ring.n_slots().min(MAX_TOKENS) as usize
+        let Config { n_heads, n_kv_heads, .. } = self.config;
+        self.ring.n_slots().min(max_step_tokens(n_heads, n_kv_heads)) as usize
     }
 
     /// Tries tokens that may not stay: each has the logits ([`Session::logits_of`]) that decoding it after those before

@@ -61,7 +61,8 @@ impl Perplexity {
         let model = Model::open(&self.model.dir)?;
         let tokenizer = model.tokenizer("a text")?;
         let ids = tokenizer.encode(&text, true)?;
-        let bos = tokenizer.encode("", true)?.first().copied();
+        // Some tokenizers put a token behind a text, and that is no BOS.
+        let bos = tokenizer.encode("", true)?.first().copied().filter(|bos| ids.first() == Some(bos));
 
         let cut = Cut { context: self.ctx as usize, stride: self.stride.map(|it| it as usize) };
         let n_windows = cut.windows(ids.len()).len();

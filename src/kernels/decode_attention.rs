@@ -1,4 +1,4 @@
-use super::{assert_eights, bytes_of};
+use super::{MAX_TOKENS, assert_eights, bytes_of};
 use crate::device::{Cost, Device, Grid, Result};
 use crate::kernel;
 use crate::kernel::{Half, In, Out};
@@ -38,6 +38,14 @@ pub const N_PARTS: u32 = 16;
 /// Aligned ranges of keys that a row may see, a partial result of each: 16 whole ones may have two ends instead of one.
 pub const N_RANGES: u32 = N_PARTS + 1;
 
+/// Query heads of a step's tokens that one kv head serves: the kernel has a bit for every eight.
+const MAX_SHARED_ROWS: u32 = 256;
+
+/// The most tokens of a step of a model with so many heads.
+pub fn max_step_tokens(n_heads: u32, n_kv_heads: u32) -> u32 {
+    MAX_TOKENS.min(MAX_SHARED_ROWS / (n_heads / n_kv_heads))
+}
+
 impl<W: Half> DecodeAttention<'_, W> {
     /// A block for each kv head and part of the keys.
     pub fn launch(&self, device: &Device) -> Result<()> {
@@ -63,10 +71,10 @@ impl<W: Half> DecodeAttention<'_, W> {
             n_pieces < 1 << 31,
             "the kernel counts 16 bytes of a ring in 31 bits, {n_pieces} times 16 are too many"
         );
-        let n_octets = (n_tokens * (n_heads / n_kv_heads)).div_ceil(8);
+        let n_shared_rows = n_tokens * (n_heads / n_kv_heads);
         assert!(
-            n_octets <= 32,
-            "the kernel counts eight rows of a kv head in 32 bits, {n_octets} times 8 are too many"
+            n_shared_rows <= MAX_SHARED_ROWS,
+            "a kv head serves at most {MAX_SHARED_ROWS} rows, {n_shared_rows} are too many"
         );
         self.q.assert_holds([n_tokens, n_heads, head_dim]);
         self.k_ring.assert_rows_of([n_slots, n_kv_heads, head_dim]);

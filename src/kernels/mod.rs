@@ -30,7 +30,7 @@ mod prefill_gate_up;
 pub use advance::Advance;
 pub use commit::Commit;
 pub use copy::Copy;
-pub use decode_attention::{DecodeAttention, N_PARTS, N_RANGES, NO_WINDOW};
+pub use decode_attention::{DecodeAttention, N_PARTS, N_RANGES, NO_WINDOW, max_step_tokens};
 pub use embed::Embed;
 pub use gate_up::GateUp;
 pub use lm_head::{LmHead, best_token};

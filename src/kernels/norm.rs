@@ -1,6 +1,6 @@
 use super::product::{norm_bytes, squares_shape};
 use super::{assert_eights, bytes_of, count};
-use crate::device::{Device, Grid, Result};
+use crate::device::{Cost, Device, Grid, Result};
 use crate::kernel;
 use crate::kernel::{Half, In, Out};
 
@@ -23,6 +23,7 @@ const WARP_COLUMNS: u32 = 512;
 impl<W: Half> Norm<'_, W> {
     /// A warp for every 512 columns of a token.
     pub fn launch(&self, device: &Device) -> Result<()> {
+        device.note(|_| Cost { bytes: self.bytes(), flops: self.flops() });
         self.launch_grid(device, Grid::x((self.n_tokens * self.dim.div_ceil(WARP_COLUMNS)).div_ceil(8)))
     }
 

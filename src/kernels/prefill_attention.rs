@@ -1,5 +1,5 @@
 use super::{NO_WINDOW, assert_eights, bytes_of};
-use crate::device::{Device, Grid, Result};
+use crate::device::{Cost, Device, Grid, Result};
 use crate::kernel;
 use crate::kernel::{Half, In, Out};
 use half::bf16;
@@ -30,6 +30,7 @@ kernel! {
 impl<W: Half> PrefillAttention<'_, W> {
     /// A block for each tile of rows.
     pub fn launch(&self, device: &Device) -> Result<()> {
+        device.note(|position| Cost { bytes: self.bytes(position), flops: self.flops(position) });
         let n_rows = self.n_tokens * (self.n_heads / self.n_kv_heads);
         self.launch_grid(device, Grid::x(n_rows.div_ceil(N_ROWS) * self.n_kv_heads))
     }

@@ -1,7 +1,7 @@
 use super::chunk::{chunk_grid, with_stages};
 use super::product::squares_shape;
 use super::{assert_eights, bytes_of, count, tiles_shape};
-use crate::device::{Device, Grid, Result};
+use crate::device::{Cost, Device, Grid, Result};
 use crate::kernel;
 use crate::kernel::{Half, In, Out};
 
@@ -21,6 +21,7 @@ kernel! {
 impl<W: Half> PrefillResidual<'_, W> {
     /// One block a multiprocessor.
     pub fn launch(&self, device: &Device) -> Result<()> {
+        device.note(|_| Cost { bytes: self.bytes(), flops: self.flops() });
         self.launch_grid(device, chunk_grid(device))
     }
 

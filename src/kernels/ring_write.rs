@@ -1,5 +1,5 @@
 use super::{assert_eights, bytes_of};
-use crate::device::{Device, Grid, Result};
+use crate::device::{Cost, Device, Grid, Result};
 use crate::kernel;
 use crate::kernel::{In, Out};
 use half::bf16;
@@ -23,6 +23,7 @@ kernel! {
 impl RingWrite<'_> {
     /// A thread for 16 bytes of both.
     pub fn launch(&self, device: &Device) -> Result<()> {
+        device.note(|_| Cost { bytes: self.bytes(), flops: self.flops() });
         self.launch_grid(device, Grid::x((self.n_tokens * self.n_kv_heads * self.head_dim / 8).div_ceil(256)))
     }
 

@@ -1,17 +1,30 @@
 //! A chunk of a prompt: many tokens, bound by tensor cores. It has the bits that steps would give.
 
-use super::Model;
+use super::{Forward, Keep, Model};
 use crate::{
     config::Config,
     device::Result,
     kernel::Half,
-    kernels::{Embed, NO_WINDOW, Norm, PrefillAttention, PrefillGateUp, PrefillQkv, PrefillResidual, RingWrite},
+    kernels::{
+        Embed, NO_WINDOW, Norm, PrefillAttention, PrefillGateUp, PrefillQkv, PrefillResidual, RingWrite,
+        max_step_tokens,
+    },
 };
 
 impl<W: Half> Model<W> {
-    /// Takes the first `n_tokens` of the tokens through all layers. Attention reads [ring ++ chunk], and only then does the
-    /// chunk go into the ring, layer by layer: it replaces keys that its own first tokens still see.
+    /// Takes the first `n_tokens` of the tokens through all layers and into the ring: as a step, if they are so few, for a
+    /// step is made to read weights and keys fast.
     pub(super) fn run_prefill(&mut self, n_tokens: u32) -> Result<()> {
+        if n_tokens > max_step_tokens(self.config.n_heads, self.config.n_kv_heads) {
+            return self.run_chunk(n_tokens);
+        }
+        self.run_step(0..n_tokens, Keep::Staged)?;
+        self.commit(n_tokens)
+    }
+
+    /// Attention reads [ring ++ chunk], and only then does the
+    /// chunk go into the ring, layer by layer: it replaces keys that its own first tokens still see.
+    fn run_chunk(&mut self, n_tokens: u32) -> Result<()> {
         let Self { device, config, n_slots, embedding, layers, cache: c, scratch: s, .. } = self;
         let Config { dim, hidden_dim, head_dim, n_heads, n_kv_heads, norm_eps: eps, window, .. } = *config;
         let (n_slots, window, q_dim) = (*n_slots, window.unwrap_or(NO_WINDOW), config.q_dim());

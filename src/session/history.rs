@@ -54,9 +54,11 @@ impl History {
         }
         let [before_last, all] = self.hashes;
         let can_follow = |n: u64, hash: Option<u64>| {
-            n + 1 >= self.n_written && n <= max as u64 && hash.is_some_and(|it| it == self.hash(&ids[..n as usize]))
+            n.saturating_add(1) >= self.n_written
+                && n <= max as u64
+                && hash.is_some_and(|it| it == self.hash(&ids[..n as usize]))
         };
-        [(self.len, all), (self.len - 1, before_last)]
+        [(self.len, all), (self.len.saturating_sub(1), before_last)]
             .into_iter()
             .find(|&(n, hash)| can_follow(n, hash))
             .map_or(0, |(n, _)| n as usize)
@@ -64,7 +66,7 @@ impl History {
 
     /// Forgets all but the first `n`, which [`History::n_reusable`] said.
     pub fn truncate(&mut self, n: usize) {
-        if n as u64 == self.len {
+        if n as u64 == self.len && n > 0 {
             return;
         }
         self.hashes = match n <= self.first.len() {
@@ -76,6 +78,12 @@ impl History {
         if n == 0 {
             self.n_written = 0;
         }
+    }
+
+    /// Forgets which ids there were, until [`History::truncate`] begins anew: nothing can be used again.
+    pub fn forget(&mut self) {
+        self.hashes = [None; 2];
+        self.n_written = u64::MAX;
     }
 
     fn hash(&self, ids: &[u32]) -> u64 {
@@ -112,6 +120,17 @@ mod tests {
         assert_eq!(six.n_reusable(&[1, 2, 3, 4, 5, 9, 7]), 5);
         assert_eq!(six.n_reusable(&[1, 2, 3, 4, 5]), 0, "position 4 has lost key 1 of its window");
         assert_eq!(six.n_reusable(&[9, 2, 3, 4, 5, 6, 7]), 0, "what left the window still counts");
+    }
+
+    #[test]
+    fn a_history_that_is_not_known_serves_nobody() {
+        let mut three = history(3);
+        three.forget();
+        three.push(4);
+        assert_eq!(three.n_reusable(&[1, 2, 3, 4, 5]), 0);
+        three.truncate(0);
+        three.extend(&[1, 2]);
+        assert_eq!(three.n_reusable(&[1, 2, 3]), 2);
     }
 
     #[test]

@@ -7,13 +7,15 @@ use crate::{
     ring::Ring,
 };
 
-/// Tokens of a prompt that go through the model at once, unless the window or the context is smaller. At 512 the tiles of
-/// every product fill whole waves of an H100, and reading all weights takes a quarter of the time that multiplying does;
-/// more would take memory, and longer until somebody hears of progress.
+/// Tokens of a prompt that go through the model at once, unless the window or the context is smaller. At 512, multiplying
+/// takes several times as long as reading the weights, by the card's data sheet; more would take memory, and longer until
+/// somebody hears of progress. Not measured on a card.
 const DEFAULT_CHUNK: u32 = 512;
-/// What the attention kernels count in 32 bits, see their launchers: slots, and elements of a layer's keys.
+/// What the attention kernels count, see their launchers: slots in 30 bits, and 16 bytes of all layers' keys in 31.
 const MAX_SLOTS: u32 = (1 << 30) - 1;
-const MAX_RING_ELEMENTS: u64 = 1 << 32;
+const MAX_RING_ELEMENTS: u64 = (1 << 34) - 1;
+/// Kernels count a chunk's elements in 32 bits.
+const MAX_CHUNK: u32 = 1 << 16;
 
 /// What the user can choose.
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +45,8 @@ impl Options {
             });
         }
         let context = self.context.unwrap_or(config.max_position);
-        let max_slots = MAX_SLOTS.min((MAX_RING_ELEMENTS / u64::from(config.kv_dim())) as u32);
+        let slot_elements = u64::from(config.n_layers) * u64::from(config.kv_dim());
+        let max_slots = u64::from(MAX_SLOTS).min(MAX_RING_ELEMENTS / slot_elements) as u32;
         if config.window.unwrap_or(context) > max_slots {
             return Err(Error::Option {
                 option: "--ctx",
@@ -54,10 +57,11 @@ impl Options {
         let ring = Ring::new(config.window, context);
         let n_slots = ring.n_slots();
         let max_chunk = self.chunk.unwrap_or(DEFAULT_CHUNK.min(n_slots));
-        if max_chunk == 0 || max_chunk > n_slots {
+        if max_chunk == 0 || max_chunk > n_slots.min(MAX_CHUNK) {
+            let what = if n_slots < MAX_CHUNK { "the slots of the cache" } else { "which is what kernels can count" };
             return Err(Error::Option {
                 option: "--chunk",
-                expected: format!("1 to {n_slots}, the slots of the cache"),
+                expected: format!("1 to {}, {what}", n_slots.min(MAX_CHUNK)),
                 found: max_chunk.to_string(),
             });
         }

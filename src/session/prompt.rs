@@ -49,8 +49,8 @@ impl Session {
     /// # Errors
     /// As [`Session::prefill`], and those of `row`.
     pub fn score(&mut self, ids: &[u32], n_last: usize, row: &mut dyn FnMut(&[f32]) -> Result<()>) -> Result<()> {
+        self.check_from(Position(0), ids)?;
         self.reset()?;
-        self.check(ids)?;
         let vocab_size = self.config.vocab_size as usize;
         let first_wanted = ids.len().saturating_sub(n_last);
         let (mut n_done, mut n_rows) = (0, 1);

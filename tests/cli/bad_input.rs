@@ -175,7 +175,7 @@ fn a_context_that_cannot_be_counted() {
     let model = golden("mis_nowin_v5_gqa8");
     emulated(&["generate", "-m", &model, "--ids", "1", "--print-ids", "--ctx", "1000000000"]).expect_error(&[
         "--ctx",
-        "at most 67108864",
+        "at most 134217727",
         "1000000000",
     ]);
 }

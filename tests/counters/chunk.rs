@@ -61,7 +61,7 @@ impl Product {
         self.hold(&device, "prefill_gate_up_bf16", it.bytes(), launch);
     }
 
-    /// A fourth of the rows is keys, and a fourth values.
+    /// A sixth of the rows is keys, and a sixth values.
     fn qkv(self) {
         let Product { n_tokens, n_in: dim, n_out, n_blocks, .. } = self;
         let (device, n_kv_heads) = (open(), n_out / HEAD_DIM / 6);

@@ -2,7 +2,7 @@
 //! tile once a block, and 0.44 and 0.24 of full attention's work in a prompt of 16K and 32K tokens.
 
 use crate::common::open;
-use crate::limits::{Limits, NO_WASTE, count, hold};
+use crate::limits::{NO_WASTE, count, hold};
 use gale::device::{Buffer, Class, Counters, Device, Element};
 use gale::kernels::{NO_WINDOW, PrefillAttention, RingWrite};
 use half::bf16;
@@ -84,13 +84,11 @@ fn prefill_attention_of_a_full_window() {
     let (device, position) = (open(), 100_000);
     let mut chunk = Chunk::new(&device, 8, 64, position, WINDOW);
     let it = chunk.attention();
-    hold(&device, KERNEL, FEW_CONFLICTS, it.bytes(position), || it.launch(&device).unwrap());
+    hold(&device, KERNEL, NO_WASTE, it.bytes(position), || it.launch(&device).unwrap());
     let Some(counters) = counted(&device, &it, position) else { return };
     let (loaded, needed) = (32 * counters.counts.global_load_sectors, it.loaded_bytes(position));
     assert!(loaded as f64 <= 1.02 * needed as f64, "{loaded} bytes loaded, {needed} needed by the tiling");
 }
-
-const FEW_CONFLICTS: Limits = Limits { wavefronts: 1.02, ..NO_WASTE };
 
 /// In chunks of a window, what the launcher says adds up to the work of a whole prompt. Chunks at the prompt's beginning,
 /// across the end of its first window and far behind that are counted.

@@ -153,8 +153,7 @@ impl Prompt {
         [rows, &vec![bf16::NAN; 3 * dim]].concat()
     }
 
-    /// What the tokens attend to, if they come in chunks of these sizes: each on its own grid and with tiles of its own
-    /// height.
+    /// What the tokens attend to, if they come in chunks of these sizes, each on its own grid.
     fn run<W: Weight>(&self, case: &mut Case, sizes: &[u32]) -> Vec<W> {
         let Prompt { n_kv_heads, head_dim, n_slots, window, layer, .. } = *self;
         let [mut k_ring, mut v_ring] = [&self.k, &self.v].map(|it| case.upload(&self.ring(it)));
@@ -249,7 +248,7 @@ fn matches_oracle<W: Weight>(case: &mut Case) {
     assert_rounds_to(&out, &prompt.oracle(), 1);
 }
 
-/// One chunk or several, on any grids, with tiles of any height.
+/// One chunk or several, on any grids.
 fn ignores_chunks<W: Weight>(case: &mut Case) {
     let prompt = Prompt::random(case);
     let sizes = prompt.cut(case);

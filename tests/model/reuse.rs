@@ -73,6 +73,27 @@ fn a_long_chat_goes_on_where_it_ended() {
     }
 }
 
+/// A prompt that was given up in the middle leaves its first chunks, in a ring with room and in one that has wrapped.
+#[test]
+fn what_was_read_of_a_prompt_that_was_given_up_is_used() {
+    let model = golden::dir().join("synth/mis_w16_gqa2_hd128");
+    let text = ids(&model);
+    for n_ids in [14, 40] {
+        let mut session = run::session(&model, run::with_chunk(10));
+        session.start(&text[..n_ids], &mut |_| ControlFlow::Break(())).unwrap();
+        assert_answers_alike(&model, &mut session, &text[..n_ids], 10);
+        let n_chunks = n_ids / 10;
+        session.reset().unwrap();
+        let mut n_left = n_chunks;
+        let give_up = &mut |_| {
+            n_left -= 1;
+            if n_left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        session.start(&text[..n_ids + 1], give_up).unwrap();
+        assert_answers_alike(&model, &mut session, &text[..n_ids + 1], 10 * n_chunks);
+    }
+}
+
 /// Without a window nothing is ever replaced.
 #[test]
 fn without_a_window_every_prefix_is_there() {
