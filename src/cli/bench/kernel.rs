@@ -20,19 +20,20 @@ use crate::cli::bandwidth::{Bandwidth, HeadStart};
 use crate::cli::options::without_effect;
 use crate::cli::output::Output;
 use crate::cli::say;
-use work::{KERNELS, Prepare, Work};
+use work::{KERNELS, Prepare, Work, max_tokens};
 
 /// Launches that the host asks for while the device is busy.
 const RUNS_PER_HEAD_START: usize = 100;
 
 #[derive(Args)]
 pub struct KernelArgs {
-    /// Measure this kernel alone: copy, read, noise, residual, gate_up, lm_head or embed
+    /// Measure this kernel alone: copy, read, noise, residual, gate_up, lm_head, embed,
+    /// prefill_residual or prefill_gate_up
     #[arg(long, value_name = "NAME")]
     kernel: Option<String>,
 
-    /// With --kernel: tokens, up to 8 [default: 1]
-    #[arg(long, value_name = "TOKENS", value_parser = value_parser!(u32).range(1..=8))]
+    /// With --kernel: tokens, up to 8, and up to 4096 for the products of a chunk (prefill_) [default: 1]
+    #[arg(long, value_name = "TOKENS", value_parser = value_parser!(u32).range(1..))]
     m: Option<u32>,
 
     /// With --kernel: rows of the weight; for copy, read and noise rows of 2 K bytes [default: 4096]
@@ -71,7 +72,7 @@ impl KernelArgs {
         output: Output,
     ) -> anyhow::Result<ExitCode> {
         let (name, prepare) = self.find()?;
-        let shape = self.shape()?;
+        let shape = self.shape(max_tokens(name))?;
         let device = Device::open(choice)?;
         let bandwidth = Bandwidth::measure(&device)?;
         let mut health = Health::watch(&device);
@@ -158,7 +159,7 @@ impl KernelArgs {
         })
     }
 
-    fn shape(&self) -> Result<Shape, Error> {
+    fn shape(&self, max_m: u32) -> Result<Shape, Error> {
         let shape = Shape { m: self.m.unwrap_or(1), n: self.n.unwrap_or(4096), k: self.k.unwrap_or(4096) };
         for (option, found) in [("--n", shape.n), ("--k", shape.k)] {
             let multiple = if option == "--n" { 16 } else { 32 };
@@ -166,6 +167,10 @@ impl KernelArgs {
                 let expected = format!("a multiple of {multiple}, as weights lie in tiles of 16 rows by 32 columns");
                 return Err(Error::Option { option, expected, found: found.to_string() });
             }
+        }
+        if shape.m > max_m {
+            let expected = format!("at most {max_m} for this kernel");
+            return Err(Error::Option { option: "--m", expected, found: shape.m.to_string() });
         }
         Ok(shape)
     }

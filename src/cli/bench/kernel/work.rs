@@ -23,7 +23,7 @@ type Launch = Box<dyn FnMut(&Device, usize) -> Result<()>>;
 /// Makes a kernel's buffers for a shape.
 pub type Prepare = fn(&Device, Shape) -> Result<Work>;
 
-pub const KERNELS: [(&str, Prepare); 7] = [
+pub const KERNELS: [(&str, Prepare); 9] = [
     ("copy", copy),
     ("read", read),
     ("noise", noise),
@@ -31,7 +31,14 @@ pub const KERNELS: [(&str, Prepare); 7] = [
     ("gate_up", gate_up),
     ("lm_head", lm_head),
     ("embed", embed),
+    ("prefill_residual", prefill_residual),
+    ("prefill_gate_up", prefill_gate_up),
 ];
+
+/// The most tokens of a launch: of a step, or of a chunk.
+pub fn max_tokens(kernel: &str) -> u32 {
+    if kernel.starts_with("prefill_") { 4096 } else { MAX_TOKENS }
+}
 
 /// As many sets as it takes that none is in a cache when its turn comes; `bytes` is what a launch touches of one.
 fn cold<T>(device: &Device, bytes: usize, make: impl Fn() -> Result<T>) -> Result<Vec<T>> {
@@ -123,6 +130,39 @@ fn gate_up(device: &Device, Shape { m, n, k }: Shape) -> Result<Work> {
             GateUp { weight, x, squares, norm, act, n_tokens: m, dim: k, hidden_dim, eps: EPS }.launch(device)
         }),
     })
+}
+
+fn prefill_residual(device: &Device, Shape { m, n, k }: Shape) -> Result<Work> {
+    let sets = weights(device, n, k)?;
+    let Stream { mut x, mut squares, .. } = Stream::new(device, m, n)?;
+    let h = inputs(device, m, k)?;
+    Ok(Work {
+        n_sets: sets.len(),
+        launch: Box::new(move |device, set| {
+            let (weight, x, squares) = (&sets[set], &mut x, &mut squares);
+            PrefillResidual { weight, h: &h, x, squares, n_tokens: m, n_in: k, n_out: n }.launch(device)
+        }),
+    })
+}
+
+fn prefill_gate_up(device: &Device, Shape { m, n, k }: Shape) -> Result<Work> {
+    let sets = weights(device, n, k)?;
+    let h = inputs(device, m, k)?;
+    let hidden_dim = n / 2;
+    let mut act = device.zeroed(&[m as usize, hidden_dim as usize])?;
+    Ok(Work {
+        n_sets: sets.len(),
+        launch: Box::new(move |device, set| {
+            let (weight, h, act) = (&sets[set], &h, &mut act);
+            PrefillGateUp { weight, h, act, n_tokens: m, dim: k, hidden_dim }.launch(device)
+        }),
+    })
+}
+
+/// Of a product, [m, k]: never zeros, on which tensor cores take less power.
+fn inputs(device: &Device, m: u32, k: u32) -> Result<Buffer<bf16>> {
+    let inputs: Vec<bf16> = (0..m * k).map(|i| bf16::from_f32((i % 17) as f32 / 8.0 - 1.0)).collect();
+    device.upload(&inputs)
 }
 
 fn lm_head(device: &Device, Shape { m, n, k }: Shape) -> Result<Work> {
