@@ -90,8 +90,8 @@ impl Serve {
             grace: Duration::from_secs(self.grace),
             started,
         };
-        let weights = model.weights_digest()?;
-        let served = server::Model { config: model.config.clone(), weights, options, tokenizer, chat_format };
+        let files = model.digest()?;
+        let served = server::Model { config: model.config.clone(), files, options, tokenizer, chat_format };
         server::serve(settings, served, move || model.load(device, options))?;
         Ok(ExitCode::SUCCESS)
     }

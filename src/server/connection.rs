@@ -20,7 +20,7 @@ use tokio::time::{sleep, timeout};
 
 /// A moment for the system to find file descriptors again.
 const PAUSE: Duration = Duration::from_millis(50);
-/// In which a step of the device, or the loading of a model, should be done.
+/// In which a step of the device should be done.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The status of a program that Ctrl-C ended.
 const INTERRUPTED: i32 = 130;
@@ -67,12 +67,17 @@ pub async fn run(
 }
 
 /// Takes nothing any more; what runs may finish for a while, and is then given up. Another signal ends the program at once.
+/// Nobody waits for a model that is still being loaded.
 async fn shut_down(
     app: &App,
     signals: &mut Signals,
     mut device: oneshot::Receiver<anyhow::Result<()>>,
 ) -> anyhow::Result<()> {
     app.fail(ApiError::shutting_down());
+    if !app.was_ready() {
+        log("ending; the model was still being loaded");
+        return Ok(());
+    }
     log(format_args!("ending; what runs may finish within {} s", app.settings.grace.as_secs_f64()));
     tokio::select! {
         result = &mut device => return ended(result),

@@ -106,6 +106,21 @@ fn a_server_that_loads_is_not_ready() {
     server.get("/v1/models").expect_ok();
 }
 
+/// Nobody waits for a model that nobody will ask.
+#[test]
+fn a_signal_ends_a_server_that_loads() {
+    for signal in ["TERM", "INT"] {
+        let server = Server::spawn(MODEL.dir(), &[], &[("CUDA_EMULATOR_MODE", "check")]);
+        server.get("/health").expect_error(503);
+        server.signal(signal);
+        server.wait_for("ending; the model was still being loaded");
+        let log = server.log.clone();
+        assert_eq!(server.end(), 0);
+        let log = log.lock().unwrap();
+        assert!(!log.iter().any(|line| line.contains("ready after ")), "{log:?}");
+    }
+}
+
 #[test]
 fn what_cannot_be_served_is_one_line_and_status_1() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
