@@ -25,13 +25,16 @@ use work::{KERNELS, Prepare, Work};
 /// Launches that the host asks for while the device is busy.
 const RUNS_PER_HEAD_START: usize = 100;
 
+/// Kernels that know no tokens, only rows and columns.
+const WITHOUT_TOKENS: [&str; 3] = ["copy", "read", "noise"];
+
 #[derive(Args)]
 pub struct KernelArgs {
     /// Measure this kernel alone: copy, read, noise, residual, gate_up, lm_head or embed
     #[arg(long, value_name = "NAME")]
     kernel: Option<String>,
 
-    /// With --kernel: tokens, up to 8 [default: 1]
+    /// With --kernel, but for copy, read and noise: tokens, up to 8 [default: 1]
     #[arg(long, value_name = "TOKENS", value_parser = value_parser!(u32).range(1..=8))]
     m: Option<u32>,
 
@@ -71,6 +74,9 @@ impl KernelArgs {
         output: Output,
     ) -> anyhow::Result<ExitCode> {
         let (name, prepare) = self.find()?;
+        if self.m.is_some() && WITHOUT_TOKENS.contains(&name) {
+            return Err(without_effect("--m", &format!("--kernel {name}")).into());
+        }
         let shape = self.shape()?;
         let device = Device::open(choice)?;
         let bandwidth = Bandwidth::measure(&device)?;
