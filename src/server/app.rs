@@ -31,7 +31,7 @@ pub struct Settings {
     pub queue: usize,
     /// The most tokens that an answer may have.
     pub max_tokens: u32,
-    /// In which a request must be complete.
+    /// In which a request must be complete, and a client go on reading.
     pub timeout: Duration,
     /// In which what runs may finish when the server is told to end.
     pub grace: Duration,

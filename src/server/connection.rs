@@ -94,7 +94,8 @@ async fn shut_down(
 /// Takes connections, forever.
 async fn accept(app: Arc<App>, listener: tokio::net::TcpListener, connections: Arc<GracefulShutdown>) {
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(app.settings.timeout);
+    let patience = app.settings.timeout;
+    http.timer(TokioTimer::new()).header_read_timeout(patience);
     http.max_headers(2 * MAX_HEADERS).max_buf_size(MAX_HEAD_BYTES);
     let service = TowerToHyperService::new(router(app));
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
@@ -106,7 +107,7 @@ async fn accept(app: Arc<App>, listener: tokio::net::TcpListener, connections: A
         };
         let _ = stream.set_nodelay(true); // a token is not to wait for the next one
         let connection =
-            connections.watch(http.serve_connection(TokioIo::new(Explained::new(stream)), service.clone()));
+            connections.watch(http.serve_connection(TokioIo::new(Explained::new(stream, patience)), service.clone()));
         tokio::spawn(async move {
             let _ = connection.await; // whatever a client did wrong, its connection ends with it
             drop(place);
