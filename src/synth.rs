@@ -4,6 +4,7 @@
 use crate::{
     config::Config,
     error::{Error, Result},
+    json::is_present,
     noise,
     weights::names::{self, TensorSpec},
 };
@@ -22,7 +23,8 @@ const BUFFER_BYTES: usize = 1 << 20;
 const N_SPECIAL: u32 = 3;
 
 /// Writes config.json, tokenizer.json and the weights, in one file or, beyond `shard_bytes`, in several. `progress` hears
-/// of the bytes of weights done and of all bytes.
+/// of the bytes of weights done and of all bytes. No file is written over, and config.json comes last, so what was broken off
+/// is no model.
 ///
 /// # Errors
 /// A directory that has a model already, a vocabulary too small for bytes, whatever the disk refuses.
@@ -35,11 +37,11 @@ pub fn write(dir: &Path, config: &Config, shard_bytes: u64, progress: &mut dyn F
         });
     }
     fs::create_dir_all(dir).map_err(|error| refused(dir, error))?;
-    let path = dir.join("config.json");
-    let config_file = File::create_new(&path).map_err(|error| refused(&path, error))?;
-    write_json(&path, config_file, &config.to_json())?;
-    let path = dir.join("tokenizer.json");
-    write_json(&path, File::create(&path).map_err(|error| refused(&path, error))?, &tokenizer(config.vocab_size))?;
+    let config_path = dir.join("config.json");
+    if is_present(&config_path) {
+        return Err(refused(&config_path, io::ErrorKind::AlreadyExists.into()));
+    }
+    write_json(&dir.join("tokenizer.json"), &tokenizer(config.vocab_size))?;
 
     let tensors = names::tensors(config);
     let total = tensors.iter().map(bytes).sum();
@@ -51,7 +53,7 @@ pub fn write(dir: &Path, config: &Config, shard_bytes: u64, progress: &mut dyn F
     let mut n_done = 0;
     for (i, shard) in shards.iter().enumerate() {
         let path = dir.join(file_name(i));
-        let file = File::create(&path).map_err(|error| refused(&path, error))?;
+        let file = File::create_new(&path).map_err(|error| refused(&path, error))?;
         let mut advance = |n: u64| {
             n_done += n;
             progress(n_done, total);
@@ -64,10 +66,9 @@ pub fn write(dir: &Path, config: &Config, shard_bytes: u64, progress: &mut dyn F
         };
         let weight_map: Map<String, Value> = shards.iter().enumerate().flat_map(of_shard).collect();
         let index = json!({ "metadata": { "total_size": total }, "weight_map": weight_map });
-        let path = dir.join("model.safetensors.index.json");
-        write_json(&path, File::create(&path).map_err(|error| refused(&path, error))?, &index)?;
+        write_json(&dir.join("model.safetensors.index.json"), &index)?;
     }
-    Ok(())
+    write_json(&config_path, &config.to_json())
 }
 
 fn bytes(tensor: &TensorSpec) -> u64 {
@@ -176,8 +177,8 @@ fn character(byte: u8) -> char {
     char::from_u32(256 + n_before).expect("these are letters")
 }
 
-fn write_json(path: &Path, file: File, value: &Value) -> Result<()> {
-    let mut out = BufWriter::new(file);
+fn write_json(path: &Path, value: &Value) -> Result<()> {
+    let mut out = BufWriter::new(File::create_new(path).map_err(|error| refused(path, error))?);
     writeln!(out, "{value:#}").and_then(|()| out.flush()).map_err(|error| refused(path, error))
 }
 

@@ -15,6 +15,7 @@ use tokenizers::{NormalizerWrapper, PreTokenizerWrapper};
 
 use crate::error::{Error, Result, one_line};
 use crate::json::{is_present, read_bytes};
+use bytes::Spellings;
 pub use stop::StopFilter;
 pub use stream::TextStream;
 
@@ -22,6 +23,7 @@ pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     /// The same, but blind to special tokens; made when it is first used.
     literal: OnceLock<tokenizers::Tokenizer>,
+    spellings: OnceLock<Spellings>,
 }
 
 /// A token of a text, and the bytes of that text which it stands for.
@@ -134,7 +136,11 @@ fn parse(bytes: &[u8]) -> Result<Tokenizer, String> {
         // A file may ask for both; a prompt is never cut or filled up behind the user's back.
         inner.with_truncation(None)?;
         inner.with_padding(None);
-        inner.encode_fast(TRIAL, true).map(|_| Tokenizer { inner, literal: OnceLock::new() })
+        inner.encode_fast(TRIAL, true).map(|_| Tokenizer {
+            inner,
+            literal: OnceLock::new(),
+            spellings: OnceLock::new(),
+        })
     };
     // The panic's own lines would come before our one.
     let hook = std::panic::take_hook();

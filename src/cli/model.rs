@@ -47,9 +47,11 @@ impl Model {
         Fit { config: &self.config, weight_type: self.weight_type(), options }
     }
 
-    /// What tells these weights from others.
-    pub fn weights_digest(&self) -> Result<Digest> {
-        self.weights.as_ref().expect("a shape without weights is not served").digest()
+    /// What tells this directory from others.
+    pub fn digest(&self) -> Result<Digest> {
+        let mut digest = self.weights.as_ref().expect("a shape without weights is not served").digest()?;
+        digest.add_files(&self.dir)?;
+        Ok(digest)
     }
 
     /// The tokenizer, for what only works with one.

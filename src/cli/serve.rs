@@ -44,7 +44,7 @@ pub struct Serve {
     #[arg(long, value_name = "TOKENS", default_value_t = 32768, value_parser = value_parser!(u32).range(1..))]
     max_tokens: u32,
 
-    /// In which a request must be here, head and body
+    /// In which a request must be here, head and body; and in which a client must read some of what is due to it
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = value_parser!(u64).range(1..=3600))]
     timeout: u64,
 
@@ -90,8 +90,8 @@ impl Serve {
             grace: Duration::from_secs(self.grace),
             started,
         };
-        let weights = model.weights_digest()?;
-        let served = server::Model { config: model.config.clone(), weights, options, tokenizer, chat_format };
+        let files = model.digest()?;
+        let served = server::Model { config: model.config.clone(), files, options, tokenizer, chat_format };
         server::serve(settings, served, move || model.load(device, options))?;
         Ok(ExitCode::SUCCESS)
     }

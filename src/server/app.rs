@@ -5,6 +5,7 @@ use super::fields::Fields;
 use super::limits::MAX_PROMPT_TOKENS;
 use super::metrics::Metrics;
 use super::queue::Queue;
+use super::wire::unix_time;
 use crate::config::Config;
 use crate::device::{Device, prototypes};
 use crate::json::shown;
@@ -30,7 +31,7 @@ pub struct Settings {
     pub queue: usize,
     /// The most tokens that an answer may have.
     pub max_tokens: u32,
-    /// In which a request must be complete.
+    /// In which a request must be complete, and a client go on reading.
     pub timeout: Duration,
     /// In which what runs may finish when the server is told to end.
     pub grace: Duration,
@@ -41,8 +42,8 @@ pub struct Settings {
 /// The model, but for its weights.
 pub struct Model {
     pub config: Config,
-    /// What tells its weights from others.
-    pub weights: Digest,
+    /// What tells its weights, sizes, tokenizer and chat template from others.
+    pub files: Digest,
     pub options: Options,
     pub tokenizer: Tokenizer,
     /// None if the model has none: then it takes no chats.
@@ -58,8 +59,10 @@ pub struct App {
     pub queue: Queue,
     pub metrics: Metrics,
     state: Mutex<State>,
-    weights: Digest,
+    files: Digest,
     fingerprint: OnceLock<String>,
+    /// When the server was started, in seconds since 1970: the same in every answer, whatever the clock is set to.
+    pub created: u64,
     /// What it took to be ready.
     startup: OnceLock<Duration>,
     /// What runs is to be given up.
@@ -76,7 +79,7 @@ enum State {
 
 impl App {
     pub fn new(settings: Settings, model: Model) -> App {
-        let Model { config, weights, options, tokenizer, chat_format } = model;
+        let Model { config, files, options, tokenizer, chat_format } = model;
         App {
             queue: Queue::new(settings.queue),
             metrics: Metrics::new(&settings.model_names[0]),
@@ -86,8 +89,9 @@ impl App {
             options,
             chat_format,
             state: Mutex::new(State::Loading),
-            weights,
+            files,
             fingerprint: OnceLock::new(),
+            created: unix_time(),
             startup: OnceLock::new(),
             give_up: AtomicBool::new(false),
         }
@@ -95,7 +99,7 @@ impl App {
 
     /// From now on there are answers, from this device, unless the server has ended meanwhile. Gives the time since the start.
     pub fn be_ready(&self, device: &Device) -> Duration {
-        self.fingerprint.get_or_init(|| fingerprint(self.weights, device));
+        self.fingerprint.get_or_init(|| fingerprint(self.files, device));
         let startup = *self.startup.get_or_init(|| self.settings.started.elapsed());
         self.metrics.startup_seconds.set(startup.as_secs_f64());
         let mut state = self.state();
@@ -144,7 +148,7 @@ impl App {
         }
     }
 
-    /// What stands for build, weights, card and driver in every answer: where it is the same, so are the answers to the
+    /// What stands for build, model, card and driver in every answer: where it is the same, so are the answers to the
     /// same requests with the same seeds.
     pub fn fingerprint(&self) -> String {
         self.fingerprint.get().cloned().unwrap_or_default()
@@ -222,9 +226,9 @@ impl App {
 }
 
 /// Of all that the bits of an answer depend on, but for the request.
-fn fingerprint(weights: Digest, device: &Device) -> String {
+fn fingerprint(files: Digest, device: &Device) -> String {
     const VERSION: &str = env!("CARGO_PKG_VERSION");
-    let mut digest = weights;
+    let mut digest = files;
     prototypes::MODULES.iter().for_each(|module| digest.add(module.ptx.as_bytes()));
     let (card, capability, driver) = (device.name(), device.compute_capability(), device.driver_version());
     digest.add(format!("{VERSION} {card} {capability:?} {driver:?}").as_bytes());

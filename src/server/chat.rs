@@ -26,7 +26,7 @@ pub fn parse(app: &App, body: &[u8]) -> Result<Request, ApiError> {
     fields.finish()?;
     let prompt = app.encode_chat(MESSAGES, &messages, &options)?;
     let max_tokens = app.max_tokens(MESSAGES, max_tokens_field, max_tokens, DEFAULT_CHAT_TOKENS, &prompt)?;
-    Ok(Request {
+    let request = Request {
         kind: Kind::Chat,
         model,
         params,
@@ -36,7 +36,9 @@ pub fn parse(app: &App, body: &[u8]) -> Result<Request, ApiError> {
         n_logprobs,
         // An answer is a text of its own, unless it goes on with one.
         begin: if options.continue_final_message { Begin::After } else { Begin::Fresh },
-    })
+    };
+    request.check_work(max_tokens_field)?;
+    Ok(request)
 }
 
 /// By its new name or the old one.

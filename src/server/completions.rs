@@ -12,13 +12,14 @@ use crate::json::shown;
 use serde_json::Value;
 
 const PROMPT: &str = "prompt";
+const MAX_TOKENS: &str = "max_tokens";
 
 /// Checks a request and brings it into token ids.
 pub fn parse(app: &App, body: &[u8]) -> Result<Request, ApiError> {
     let mut fields = Fields::of_body(body)?;
     let model = app.take_model(&mut fields)?;
     let params = Params::take(&mut fields, app.config.vocab_size)?;
-    let max_tokens = fields.whole("max_tokens", 0..=u32::MAX)?;
+    let max_tokens = fields.whole(MAX_TOKENS, 0..=u32::MAX)?;
     let n_logprobs = fields.whole("logprobs", 0..=MAX_LOGPROBS)?;
     let begin = if fields.flag("echo")?.unwrap_or(false) { Begin::Echo } else { Begin::After };
     let prompt =
@@ -27,9 +28,12 @@ pub fn parse(app: &App, body: &[u8]) -> Result<Request, ApiError> {
     let prompts = prompts(app, prompt)?;
     let max_tokens = prompts
         .iter()
-        .map(|ids| app.max_tokens(PROMPT, "max_tokens", max_tokens, DEFAULT_COMPLETION_TOKENS, ids))
+        .map(|ids| app.max_tokens(PROMPT, MAX_TOKENS, max_tokens, DEFAULT_COMPLETION_TOKENS, ids))
         .collect::<Result<_, _>>()?;
-    Ok(Request { kind: Kind::Completion, model, params, prompts, prompt_field: PROMPT, max_tokens, n_logprobs, begin })
+    let kind = Kind::Completion;
+    let request = Request { kind, model, params, prompts, prompt_field: PROMPT, max_tokens, n_logprobs, begin };
+    request.check_work(MAX_TOKENS)?;
+    Ok(request)
 }
 
 /// A text, a list of texts, a list of ids, or a list of those. Nothing is added to ids.

@@ -20,7 +20,7 @@ use tokio::time::{sleep, timeout};
 
 /// A moment for the system to find file descriptors again.
 const PAUSE: Duration = Duration::from_millis(50);
-/// In which a step of the device, or the loading of a model, should be done.
+/// In which a step of the device should be done.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The status of a program that Ctrl-C ended.
 const INTERRUPTED: i32 = 130;
@@ -67,12 +67,17 @@ pub async fn run(
 }
 
 /// Takes nothing any more; what runs may finish for a while, and is then given up. Another signal ends the program at once.
+/// Nobody waits for a model that is still being loaded.
 async fn shut_down(
     app: &App,
     signals: &mut Signals,
     mut device: oneshot::Receiver<anyhow::Result<()>>,
 ) -> anyhow::Result<()> {
     app.fail(ApiError::shutting_down());
+    if !app.was_ready() {
+        log("ending; the model was still being loaded");
+        return Ok(());
+    }
     log(format_args!("ending; what runs may finish within {} s", app.settings.grace.as_secs_f64()));
     tokio::select! {
         result = &mut device => return ended(result),
@@ -89,7 +94,8 @@ async fn shut_down(
 /// Takes connections, forever.
 async fn accept(app: Arc<App>, listener: tokio::net::TcpListener, connections: Arc<GracefulShutdown>) {
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(app.settings.timeout);
+    let patience = app.settings.timeout;
+    http.timer(TokioTimer::new()).header_read_timeout(patience);
     http.max_headers(2 * MAX_HEADERS).max_buf_size(MAX_HEAD_BYTES);
     let service = TowerToHyperService::new(router(app));
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
@@ -101,7 +107,7 @@ async fn accept(app: Arc<App>, listener: tokio::net::TcpListener, connections: A
         };
         let _ = stream.set_nodelay(true); // a token is not to wait for the next one
         let connection =
-            connections.watch(http.serve_connection(TokioIo::new(Explained::new(stream)), service.clone()));
+            connections.watch(http.serve_connection(TokioIo::new(Explained::new(stream, patience)), service.clone()));
         tokio::spawn(async move {
             let _ = connection.await; // whatever a client did wrong, its connection ends with it
             drop(place);

@@ -80,7 +80,7 @@ impl Engine<'_> {
                 if let Error::Device(_) = error {
                     return Err(error);
                 }
-                job.send(Event::Failed(ApiError::of(&error, job.prompt_field)));
+                job.send(Event::Failed(blame(&error, job)));
                 Ok(())
             }
         }
@@ -194,6 +194,16 @@ impl Engine<'_> {
     fn show_fill(&self) {
         let n_slots = f64::from(self.session.memory().n_slots());
         self.metrics.cache_usage.set((self.session.position().0 as f64 / n_slots).min(1.0));
+    }
+}
+
+/// What the client is told: biases can take every token away, else it is the model that left nothing to choose from.
+fn blame(error: &Error, job: &Job) -> ApiError {
+    match error {
+        Error::Logits { .. } if !job.sampling.logit_bias.is_empty() => {
+            ApiError::field("logit_bias", "expected a token that can still be chosen, found none")
+        }
+        _ => ApiError::of(error, job.prompt_field),
     }
 }
 

@@ -58,9 +58,9 @@ impl ApiError {
                 ApiError::field(*option, format!("expected {expected}, found {found}"))
             }
             Error::Context { .. } => ApiError::field(prompt_field, message).with_code("context_length_exceeded"),
-            Error::Prompt { .. } | Error::Template { .. } | Error::Tokenize { .. } => {
-                ApiError::field(prompt_field, message)
-            }
+            // Where the template lies is not the client's business.
+            Error::Template { problem, .. } => ApiError::field(prompt_field, format!("chat template: {problem}")),
+            Error::Prompt { .. } | Error::Tokenize { .. } => ApiError::field(prompt_field, message),
             _ => ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, message),
         }
     }

@@ -3,6 +3,7 @@
 use super::App;
 use super::error::{ApiError, json_response};
 use super::job::{Begin, Event, Job};
+use super::limits::MAX_REQUEST_TOKENS;
 use super::params::Params;
 use super::queue::Refused;
 use super::wire::{Collected, Kind, Wire};
@@ -16,6 +17,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::task::block_in_place;
+
+/// Tokens whose probabilities are put into JSON faster than other tasks are moved out of the way.
+const FEW_TOKENS: usize = 64;
 
 /// A request that is checked, and in token ids.
 pub struct Request {
@@ -28,6 +33,45 @@ pub struct Request {
     pub max_tokens: Vec<u32>,
     pub n_logprobs: Option<u32>,
     pub begin: Begin,
+}
+
+impl Request {
+    /// Refuses more work than a request may make, with the field that is to blame: `max_tokens_field` is that of the
+    /// answers' length.
+    pub fn check_work(&self, max_tokens_field: &str) -> Result<(), ApiError> {
+        let n_prompt = self.prompts.iter().map(|prompt| prompt.len() as u64).sum();
+        let n_answer = self.max_tokens.iter().map(|&n| u64::from(n)).sum();
+        let Some(field) = to_blame(u64::from(self.params.n), n_prompt, n_answer) else { return Ok(()) };
+        let field = match field {
+            Work::N => "n",
+            Work::Answers => max_tokens_field,
+            Work::Prompts => self.prompt_field,
+        };
+        let found = u64::from(self.params.n) * (n_prompt + n_answer);
+        let message = format!(
+            "expected a request of at most {MAX_REQUEST_TOKENS} tokens, prompts and answers, for all of \"n\" together, found {found}"
+        );
+        Err(ApiError::field(field, message))
+    }
+}
+
+/// What makes a request too much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Work {
+    N,
+    Answers,
+    Prompts,
+}
+
+/// None if `n` answers, which have `n_answer` tokens to prompts of `n_prompt`, are not too much.
+fn to_blame(n: u64, n_prompt: u64, n_answer: u64) -> Option<Work> {
+    let is_enough = |n_tokens: u64| n_tokens <= MAX_REQUEST_TOKENS;
+    match n_prompt + n_answer {
+        all if is_enough(n * all) => None,
+        all if is_enough(all) => Some(Work::N),
+        _ if is_enough(n_prompt) => Some(Work::Answers),
+        _ => Some(Work::Prompts),
+    }
 }
 
 /// Queues a request and answers when the first token is known, so that what fails before it fails with a status.
@@ -55,7 +99,7 @@ pub async fn answer(app: &Arc<App>, request: Request) -> Result<Response<Body>, 
         return Err(error);
     }
     if stream {
-        let (lines, is_done) = wire.lines(first);
+        let (lines, is_done) = if has_logprobs { block_in_place(|| wire.lines(first)) } else { wire.lines(first) };
         let body = EventStream { receiver, wire, ready: Some(lines), is_done };
         let mut response = Body::new(body).into_response();
         let headers = response.headers_mut();
@@ -66,7 +110,9 @@ pub async fn answer(app: &Arc<App>, request: Request) -> Result<Response<Body>, 
     let mut collected = Collected::default();
     loop {
         if let Some(end) = collected.push(first) {
-            return Ok(json_response(StatusCode::OK, &wire.whole(collected.answers(), end?)));
+            let usage = end?;
+            let answer = || json_response(StatusCode::OK, &wire.whole(collected.answers(), usage));
+            return Ok(if has_logprobs { block_in_place(answer) } else { answer() });
         }
         first = receiver.recv().await.ok_or_else(ApiError::abandoned)?;
     }
@@ -100,8 +146,26 @@ impl hyper::body::Body for EventStream {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(event) => event.unwrap_or_else(|| Event::Failed(ApiError::abandoned())),
             };
-            let (lines, is_done) = self.wire.lines(event);
+            // An echo has the tokens of a whole prompt.
+            let is_long = matches!(&event, Event::Piece(piece) if piece.tokens.len() > FEW_TOKENS);
+            let lines = || self.wire.lines(event);
+            let (lines, is_done) = if is_long { block_in_place(lines) } else { lines() };
             (self.ready, self.is_done) = (Some(lines), is_done);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn too_much_work_is_blamed_on_what_makes_it() {
+        const MOST: u64 = MAX_REQUEST_TOKENS;
+        assert_eq!(to_blame(1, MOST - 5, 5), None);
+        assert_eq!(to_blame(1, MOST - 5, 6), Some(Work::Answers));
+        assert_eq!(to_blame(1, MOST + 1, 0), Some(Work::Prompts));
+        assert_eq!(to_blame(16, MOST / 16, 0), None);
+        assert_eq!(to_blame(16, MOST / 16, 1), Some(Work::N));
     }
 }

@@ -151,7 +151,10 @@ async fn admit(State(app): Shared, request: extract::Request, next: Next) -> Res
 /// Compares all bytes, however many are right, so that the time tells nothing.
 fn has_key(headers: &HeaderMap, key: &str) -> bool {
     let Some(given) = headers.get(header::AUTHORIZATION).map(|it| it.as_bytes()) else { return false };
-    let Some(given) = given.strip_prefix(b"Bearer ") else { return false };
+    let Some((scheme, given)) = given.split_at_checked(b"Bearer ".len()) else { return false };
+    if !scheme.eq_ignore_ascii_case(b"Bearer ") {
+        return false;
+    }
     let key = key.as_bytes();
     given.len() == key.len() && given.iter().zip(key).fold(0, |different, (a, b)| different | (a ^ b)) == 0
 }

@@ -25,6 +25,8 @@ pub const MAX_LOGIT_BIAS: usize = 1024;
 pub const MAX_LOGPROBS: u32 = 20;
 /// Tokens of a prompt of a model with a window, which has no limit of its own.
 pub const MAX_PROMPT_TOKENS: usize = 1 << 20;
+/// Tokens of a whole request: those of each prompt and of its answer, times the answers to each prompt.
+pub const MAX_REQUEST_TOKENS: u64 = 2 << 20;
 
 /// Tokens of a chat's answer, and of a completion, that does not say.
 pub const DEFAULT_CHAT_TOKENS: u32 = 1024;

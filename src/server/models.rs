@@ -2,7 +2,6 @@
 
 use super::App;
 use super::error::{ApiError, json_response};
-use super::wire::unix_time;
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use serde_json::{Value, json};
@@ -25,12 +24,11 @@ pub fn one(app: &Arc<App>, name: &str) -> Result<Response<Body>, ApiError> {
 }
 
 fn object(app: &App, name: &str) -> Value {
-    let created = unix_time() - app.settings.started.elapsed().as_secs();
     let root = &app.settings.model_names[0];
     json!({
         "id": name,
         "object": "model",
-        "created": created,
+        "created": app.created,
         "owned_by": "gale",
         "root": root,
         "parent": null,

@@ -94,7 +94,8 @@ fn logit_bias(fields: &mut Fields, vocab_size: u32) -> Result<Vec<(u32, f32)>, A
         let id = token.parse().ok().filter(|id| *id < vocab_size);
         let id = id.ok_or_else(|| format!("expected a token id below {vocab_size}, found {token:?}"))?;
         let bias = bias.as_f64().ok_or_else(|| format!("expected {expected}, found {} of {token:?}", shown(bias)))?;
-        Ok((id, bias as f32))
+        let bias = Some(bias as f32).filter(|it| it.is_finite());
+        Ok((id, bias.ok_or_else(|| format!("expected a number of 32 bits, found one of {token:?} that is none"))?))
     };
     biases.iter().map(one).collect::<Result<_, String>>().map_err(|message| fields.error(NAME, message))
 }

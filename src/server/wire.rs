@@ -194,7 +194,8 @@ impl Wire {
     fn token_text(&self, id: u32) -> String {
         let as_bytes =
             |bytes: &[u8]| bytes.iter().fold("bytes:".to_owned(), |text, byte| format!("{text}\\x{byte:02x}"));
-        String::from_utf8(self.tokenizer.bytes(id)).unwrap_or_else(|error| as_bytes(error.as_bytes()))
+        let bytes = self.tokenizer.bytes(id);
+        str::from_utf8(bytes).map_or_else(|_| as_bytes(bytes), str::to_owned)
     }
 }
 

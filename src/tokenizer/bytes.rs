@@ -9,11 +9,23 @@
 //! ```
 
 use super::Tokenizer;
+use std::sync::OnceLock;
 
 impl Tokenizer {
     /// What the token adds to a text that it stands within. A special token is its name; an id that only the model has is
     /// nothing.
-    pub fn bytes(&self, id: u32) -> Vec<u8> {
+    pub fn bytes(&self, id: u32) -> &[u8] {
+        let Spellings { anchor, of_id } = self.spellings.get_or_init(|| self.no_spellings());
+        let spelling = of_id.get(id as usize);
+        spelling.map_or(&[], |it| it.get_or_init(|| self.spell(id, anchor.as_ref()).into()))
+    }
+
+    fn no_spellings(&self) -> Spellings {
+        let n_ids = self.inner.get_vocab(true).into_values().max().map_or(0, |last| last + 1);
+        Spellings { anchor: self.anchor(), of_id: (0..n_ids).map(|_| OnceLock::new()).collect() }
+    }
+
+    fn spell(&self, id: u32, anchor: Option<&Anchor>) -> Vec<u8> {
         let Some(token) = self.token(id) else { return vec![] };
         if self.is_special(id) {
             return token.into_bytes();
@@ -22,19 +34,33 @@ impl Tokenizer {
         if let Some(byte) = hex_byte(&token).filter(|_| !is_literal()) {
             return vec![byte];
         }
-        let decoded = self.within_text(id).unwrap_or_else(|| token.clone());
+        let decoded = anchor.and_then(|it| self.after(it, id)).unwrap_or_else(|| token.clone());
         if decoded.contains(char::REPLACEMENT_CHARACTER) {
             return letters_to_bytes(&token).unwrap_or_else(|| decoded.into_bytes());
         }
         decoded.into_bytes()
     }
 
-    /// Decoders strip the first space of a text: so decode the token after another one.
-    fn within_text(&self, id: u32) -> Option<String> {
-        let anchor = *self.encode("a", false).ok()?.last()?;
-        let before = self.decode(&[anchor], true).ok()?;
-        self.decode(&[anchor, id], true).ok()?.strip_prefix(&before).map(str::to_owned)
+    fn anchor(&self) -> Option<Anchor> {
+        let id = *self.encode("a", false).ok()?.last()?;
+        Some(Anchor { id, text: self.decode(&[id], true).ok()? })
     }
+
+    fn after(&self, anchor: &Anchor, id: u32) -> Option<String> {
+        self.decode(&[anchor.id, id], true).ok()?.strip_prefix(&anchor.text).map(str::to_owned)
+    }
+}
+
+/// The bytes of each id, found out when they are first asked for: it takes the decoding of several texts.
+pub(super) struct Spellings {
+    anchor: Option<Anchor>,
+    of_id: Vec<OnceLock<Box<[u8]>>>,
+}
+
+/// A token that others are decoded after, since decoders strip the first space of a text.
+struct Anchor {
+    id: u32,
+    text: String,
 }
 
 /// `<0xC3>`

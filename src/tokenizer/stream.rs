@@ -81,7 +81,8 @@ impl<'a> TextStream<'a> {
 
     /// Whether the pending ids are whole characters, of which the last may be U+FFFD itself.
     fn is_whole(&self) -> bool {
-        let bytes: Vec<u8> = self.ids[self.n_prefix..].iter().flat_map(|&id| self.tokenizer.bytes(id)).collect();
+        let bytes: Vec<u8> =
+            self.ids[self.n_prefix..].iter().flat_map(|&id| self.tokenizer.bytes(id)).copied().collect();
         str::from_utf8(&bytes).is_ok()
     }
 

@@ -59,6 +59,9 @@ fn a_pipe_gets_answers_and_nothing_else() {
     assert_eq!(roles, ["system", "user", "assistant", "user", "assistant"]);
     assert_eq!((said[0].1.as_str(), said[1].1.as_str(), said[3].1.as_str()), ("Be brief", "Hello", " wörld /help"));
     assert_eq!(run.stdout, format!("{}\n{}\n", said[2].1, said[4].1));
+    let again = chat(&model, "6", &[], &lines);
+    assert!(again.status == 1 && again.stderr.contains("cannot write"), "a pipe writes over no file: {again:?}");
+    assert_eq!(saved(&model, "saved.json"), said);
     for i in [2, 4] {
         // An answer is a text of its own, what `generate` writes goes on from the prompt: the first space is theirs alone.
         assert_eq!(answer_to(&model, &said[..i]).trim(), said[i].1.trim(), "{said:?}");

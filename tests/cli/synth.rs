@@ -27,6 +27,9 @@ fn synth_leaves_a_model_alone() {
     let path = dir.path().to_str().unwrap();
     gale(&["synth", "--shape", "tiny", "-o", path]).expect_ok();
     gale(&["synth", "--shape", "tiny", "-o", path]).expect_error(&["config.json", "there is a model already"]);
+    std::fs::remove_file(dir.path().join("config.json")).unwrap();
+    gale(&["synth", "--shape", "tiny", "-o", path]).expect_error(&["tokenizer.json", "there is a model already"]);
+    assert!(!dir.path().join("config.json").exists(), "half a model is none");
     gale(&["synth", "--shape", "gpt-2", "-o", path]).expect_error(&["--shape", "tiny", "\"gpt-2\""]);
     gale(&["synth", "--shape", "tiny", "-o", "/dev/null/x"]).expect_error(&["cannot write /dev/null/x"]);
 }

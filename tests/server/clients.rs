@@ -3,6 +3,7 @@
 use crate::http::{Client, Stream};
 use crate::server::Server;
 use serde_json::{Value, json};
+use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -127,16 +128,59 @@ fn a_client_that_leaves_frees_the_device() {
     }
 }
 
-/// The device does not wait for who reads slowly, nor do others.
+/// The device does not wait for who reads slowly, nor do others: more is due than the system's buffers hold.
 #[test]
 fn a_slow_reader_keeps_nobody_waiting() {
     let server = Server::start(&[]);
-    let mut slow = server.client();
-    slow.send_json(COMPLETIONS, &json!({ "prompt": "a", "max_tokens": 600, "ignore_eos": true, "stream": true }));
-    assert_eq!(slow.head().unwrap().0, 200);
-    server.completion(&json!({ "prompt": "b", "max_tokens": 3 }));
-    assert_eq!(server.metric("vllm:request_success_total", "length") as u64, 2, "both are through");
+    let (mut slow, due) = begin_large(&server);
+    server.completion(&json!({ "prompt": "b", "max_tokens": 3, "ignore_eos": true }));
+    let n_finished = server.metric("vllm:request_success_total", "length") as usize;
+    assert_eq!(n_finished, N_PROMPTS * N + 1, "both are through");
     let stream = Stream::read(&mut slow);
     assert!(stream.is_done);
-    assert_eq!(stream.objects.last().unwrap()["choices"][0]["finish_reason"], "length");
+    let texts = stream.objects.iter().map(|it| it["choices"][0]["text"].as_str().unwrap().len());
+    assert_eq!(texts.sum::<usize>(), due);
+}
+
+/// Who reads nothing at all is not waited for either.
+#[test]
+fn what_nobody_reads_is_given_up() {
+    let server = Server::start(&["--timeout", "1"]);
+    let (mut dead, due) = begin_large(&server);
+    server.wait_for_metric(RUNNING, |n| n == 0.0);
+    thread::sleep(Duration::from_secs(2));
+    let mut n_read = 0;
+    let end = loop {
+        match dead.chunk() {
+            Ok(Some(chunk)) => n_read += chunk.len(),
+            other => break other,
+        }
+    };
+    assert!(end.is_err() && n_read < due, "{n_read} of {due} bytes, and then {end:?}");
+    server.completion(&json!({ "prompt": "b", "max_tokens": 1 }));
+}
+
+const N_PROMPTS: usize = 150;
+const N: usize = 2;
+const N_TOKENS: usize = 4000; // each of them <t300>
+
+/// The head of an answer that is more than the system's buffers hold, and the bytes of its text.
+fn begin_large(server: &Server) -> (Client, usize) {
+    let due = N_PROMPTS * N * N_TOKENS * "<t300>".len();
+    // That of the receiver does not grow while nothing is read.
+    let room = buffer_sizes("tcp_wmem")[2] + buffer_sizes("tcp_rmem")[1];
+    assert!(due > room, "{due} bytes fit into {room}");
+    let prompts = vec![vec![300; N_TOKENS]; N_PROMPTS];
+    let request = json!({ "prompt": prompts, "max_tokens": 0, "echo": true, "n": N, "stream": true });
+    let mut client = server.client();
+    client.send_json(COMPLETIONS, &request);
+    assert_eq!(client.head().unwrap().0, 200);
+    (client, due)
+}
+
+/// What the system gives a connection for its bytes: at the least, at first, at the most.
+fn buffer_sizes(name: &str) -> [usize; 3] {
+    let text = fs::read_to_string(format!("/proc/sys/net/ipv4/{name}")).unwrap();
+    let sizes: Vec<usize> = text.split_whitespace().map(|it| it.parse().unwrap()).collect();
+    sizes.try_into().unwrap()
 }

@@ -106,6 +106,26 @@ fn a_server_that_loads_is_not_ready() {
     server.get("/v1/models").expect_ok();
 }
 
+/// Nobody waits for a model that nobody will ask. It loads quickly, so the signal may have to be sent again to another one.
+#[test]
+fn a_signal_ends_a_server_that_loads() {
+    for signal in ["TERM", "INT"] {
+        let is_caught = || {
+            let server = Server::spawn(MODEL.dir(), &[], &[("CUDA_EMULATOR_MODE", "check")]);
+            server.get("/health"); // so it listens to signals
+            server.signal(signal);
+            server.wait_for("ending; ");
+            let log = server.log.clone();
+            assert_eq!(server.end(), 0);
+            let log = log.lock().unwrap();
+            let has = |words: &str| log.iter().any(|line| line.contains(words));
+            assert_ne!(has("the model was still being loaded"), has("what runs may finish"), "{log:?}");
+            has("the model was still being loaded")
+        };
+        assert!((0..10).any(|_| is_caught()), "SIG{signal} always came too late");
+    }
+}
+
 #[test]
 fn what_cannot_be_served_is_one_line_and_status_1() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -20,6 +20,7 @@ fn completions() -> Vec<(Value, &'static str)> {
     for _ in 0..50 {
         deep = json!([deep]);
     }
+    let every_id = |bias: f64| Value::from_iter((0..600).map(|id| (id.to_string(), json!(bias))));
     let many = |n: usize| Value::from_iter((0..n).map(|i| (i.to_string(), json!(1))));
     vec![
         (base("prompt", Value::Null), "prompt"),
@@ -63,6 +64,13 @@ fn completions() -> Vec<(Value, &'static str)> {
         (base("logit_bias", json!({ "x": 1 })), "logit_bias"),
         (base("logit_bias", json!({ "1": "x" })), "logit_bias"),
         (base("logit_bias", json!({ "1": 1e300 })), "logit_bias"),
+        (base("logit_bias", json!({ "1": -1e300 })), "logit_bias"),
+        // Times the penalty they are -inf, and there is nothing left to choose from.
+        (
+            json!({ "prompt": Vec::from_iter(0..600), "repetition_penalty": 1e10, "logit_bias": every_id(-3e38) }),
+            "logit_bias",
+        ),
+        (json!({ "prompt": vec![[1]; 256], "max_tokens": 4000, "n": 16 }), "n"),
         (base("logit_bias", many(1025)), "logit_bias"),
         (base("stop", json!("")), "stop"),
         (base("stop", json!([1])), "stop"),
@@ -202,6 +210,10 @@ fn what_is_wrong_is_refused_with_its_name() {
         }
         expect_alive(&server);
     }
+    let late_system = json!([{ "role": "user", "content": "a" }, { "role": "system", "content": "b" }]);
+    let late_system = json!({ "messages": late_system }).to_string();
+    let error = post(&server, CHAT, late_system.as_bytes()).answer().unwrap().expect_error(400);
+    assert_eq!(error["message"], "messages: chat template: the system speaks first", "no path of the server");
     for (body, status) in bodies() {
         post(&server, COMPLETIONS, &body).answer().unwrap().expect_error(status);
         n += 1;
@@ -253,5 +265,11 @@ fn only_health_needs_no_key() {
     server.get("/health").expect_ok();
     for path in ["/v1/models", "/metrics", "/nowhere", "/tokenize"] {
         server.get(path).expect_error(401);
+    }
+    for scheme in ["Bearer", "bearer", "BEARER"] {
+        let mut client = server.client();
+        let head = format!("GET /v1/models HTTP/1.1\r\nHost: test\r\nAuthorization: {scheme} secret\r\n\r\n");
+        client.send(head.as_bytes()).unwrap();
+        client.answer().unwrap().expect_ok();
     }
 }

@@ -4,6 +4,7 @@
 use crate::server::{MODEL, Server};
 use serde_json::json;
 use std::env;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -41,7 +42,10 @@ fn curl_prints_tokens_as_they_come() {
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.starts_with("data: {") && text.ends_with("\n\ndata: [DONE]\n\n"), "{text}");
     let mut endless = curl(4000).spawn().unwrap();
-    server.wait_for_metric("vllm:num_requests_running", |n| n == 1.0);
+    let lines = BufReader::new(endless.stdout.as_mut().unwrap()).lines().map(Result::unwrap);
+    let tokens: Vec<String> = lines.filter(|line| !line.is_empty()).take(3).collect();
+    assert!(tokens.iter().all(|line| line.starts_with("data: {")), "{tokens:?}");
+    assert_eq!(server.metric("vllm:num_requests_running", ""), 1.0, "there are tokens, and more to come");
     endless.kill().unwrap();
     endless.wait().unwrap();
     let killed = Instant::now();

@@ -117,7 +117,7 @@ fn several_answers_are_those_of_several_requests() {
     assert_eq!(all["usage"]["completion_tokens"], 54);
 }
 
-/// A single weight that is looked at, or another card, is another fingerprint.
+/// A single weight that is looked at, another template, or another card, is another fingerprint.
 #[test]
 fn fingerprints_tell_models_and_cards_apart() {
     let fingerprint = |dir: &str, card: &str| {
@@ -129,8 +129,11 @@ fn fingerprints_tell_models_and_cards_apart() {
     let mut bytes = std::fs::read(&file).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
     std::fs::write(file, bytes).unwrap();
+    let asked = Model::new("mis_nowin_v5_gqa8");
+    std::fs::write(std::path::Path::new(asked.dir()).join("chat_template.jinja"), "{{ messages[0].content }}").unwrap();
     let first = fingerprint(MODEL.dir(), "h100");
     assert_eq!(fingerprint(MODEL.dir(), "h100"), first);
     assert_ne!(fingerprint(changed.dir(), "h100"), first);
+    assert_ne!(fingerprint(asked.dir(), "h100"), first);
     assert_ne!(fingerprint(MODEL.dir(), "a100"), first);
 }

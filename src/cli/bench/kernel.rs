@@ -25,6 +25,9 @@ use work::{KERNELS, Prepare, Work, max_tokens};
 /// Launches that the host asks for while the device is busy.
 const RUNS_PER_HEAD_START: usize = 100;
 
+/// Kernels that know no tokens, only rows and columns.
+const WITHOUT_TOKENS: [&str; 3] = ["copy", "read", "noise"];
+
 #[derive(Args)]
 pub struct KernelArgs {
     /// Measure this kernel alone: copy, read, noise, residual, gate_up, lm_head, embed,
@@ -32,7 +35,8 @@ pub struct KernelArgs {
     #[arg(long, value_name = "NAME")]
     kernel: Option<String>,
 
-    /// With --kernel: tokens, up to 8, and up to 4096 for the products of a chunk (prefill_) [default: 1]
+    /// With --kernel, but for copy, read and noise: tokens, up to 8, and up to 4096 for the products of a chunk (prefill_)
+    /// [default: 1]
     #[arg(long, value_name = "TOKENS", value_parser = value_parser!(u32).range(1..))]
     m: Option<u32>,
 
@@ -72,6 +76,9 @@ impl KernelArgs {
         output: Output,
     ) -> anyhow::Result<ExitCode> {
         let (name, prepare) = self.find()?;
+        if self.m.is_some() && WITHOUT_TOKENS.contains(&name) {
+            return Err(without_effect("--m", &format!("--kernel {name}")).into());
+        }
         let shape = self.shape(max_tokens(name))?;
         let device = Device::open(choice)?;
         let bandwidth = Bandwidth::measure(&device)?;

@@ -4,7 +4,8 @@ mod command;
 mod conversation;
 mod input;
 
-use std::fs;
+use std::fs::File;
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -25,7 +26,7 @@ use input::{Input, Line};
 /// Talks with an instruct model: answers stream to stdout, Ctrl-C stops one, Ctrl-D ends
 ///
 /// On a terminal, lines can be edited, and the arrow keys bring back earlier ones. Otherwise each line of stdin is a
-/// message, and only the answers are on stdout; the status is 1 if one of them failed.
+/// message, or a command if it begins with /, and only the answers are on stdout; the status is 1 if a line failed.
 #[derive(Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Chat {
@@ -98,7 +99,7 @@ impl Chat {
                 Line::End => break,
                 Line::Nothing => Ok(()),
                 Line::Unreadable(problem) => Err(anyhow::anyhow!(problem)),
-                Line::Text(line) => run_line(&mut conversation, &line),
+                Line::Text(line) => run_line(&mut conversation, &line, input.is_terminal()),
             };
             match done {
                 Ok(()) => {}
@@ -113,7 +114,8 @@ impl Chat {
     }
 }
 
-fn run_line(conversation: &mut Conversation, line: &str) -> anyhow::Result<()> {
+/// Nobody is asked before a file is written over, so only who types the line may do that.
+fn run_line(conversation: &mut Conversation, line: &str, is_typed: bool) -> anyhow::Result<()> {
     match Command::parse(line)? {
         Command::Say(text) => return conversation.say(text),
         Command::Reset => {
@@ -129,11 +131,16 @@ fn run_line(conversation: &mut Conversation, line: &str) -> anyhow::Result<()> {
             say("gale: the model is told so from here on");
         }
         Command::Save(path) => {
-            fs::write(path, messages::written(&conversation.all_messages()))
-                .with_context(|| format!("cannot write {path}"))?;
+            let text = messages::written(&conversation.all_messages());
+            save(path, text.as_bytes(), is_typed).with_context(|| format!("cannot write {path}"))?;
             say(format_args!("gale: written to {path}"));
         }
         Command::Help => say(HELP),
     }
     Ok(())
+}
+
+fn save(path: &str, text: &[u8], may_overwrite: bool) -> io::Result<()> {
+    let mut file = if may_overwrite { File::create(path)? } else { File::create_new(path)? };
+    file.write_all(text)
 }
