@@ -1,7 +1,7 @@
 //! Prompts: many tokens at once, in chunks.
 
 use super::Session;
-use crate::{error::Result, kernels::MAX_TOKENS, ring::Position};
+use crate::{device::Launched, error::Result, kernels::MAX_TOKENS, ring::Position};
 use std::ops::ControlFlow;
 
 impl Session {
@@ -42,6 +42,22 @@ impl Session {
         self.unread = self.position;
         self.last_row = 0;
         Ok(())
+    }
+
+    /// Takes a chunk of a prompt and chooses the token after it, launch by launch, and says what each took.
+    ///
+    /// # Errors
+    /// As [`Session::prefill`].
+    pub fn trace_chunk(&mut self, ids: &[u32]) -> Result<Vec<Launched>> {
+        assert!(ids.len() <= self.sizes.max_chunk as usize, "{} ids are more than a chunk", ids.len());
+        self.check(ids)?;
+        self.settle()?;
+        let (device, position) = (self.device.clone(), self.position.0);
+        let launches = device.trace(position, || self.run_chunk(ids, true))?;
+        self.has_choice = true;
+        self.unread = self.position;
+        self.last_row = 0;
+        Ok(launches)
     }
 
     /// Takes a sequence from its beginning and gives `row` the logits of each of its last `n_last` positions, in order.

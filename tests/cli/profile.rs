@@ -32,6 +32,29 @@ fn profile_counts_and_predicts() {
 }
 
 #[test]
+fn profile_of_a_chunk() {
+    let args = ["profile", "--shape", "tiny", "-d", "3", "-p", "24"];
+    let json = emulated(&[&args[..], &["--json"]].concat()).expect_ok().stdout;
+    let profile: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&profile["position"], &profile["n_tokens"]), (&3.into(), &24.into()));
+    assert_eq!(profile["n_launches"], 8 * 2 + 4);
+    let kernels = profile["kernels"].as_array().unwrap();
+    let names: Vec<_> = kernels.iter().map(|it| it["kernel"].as_str().unwrap()).collect();
+    for name in ["norm_bf16", "prefill_qkv_bf16", "prefill_attention_bf16", "ring_write", "prefill_gate_up_bf16"] {
+        assert!(names.contains(&name), "no {name} in {names:?}");
+    }
+    for kernel in kernels.iter().filter(|it| !["sample", "advance"].contains(&it["kernel"].as_str().unwrap())) {
+        let [bytes, flops] = ["bytes", "flops"].map(|key| kernel[key].as_u64());
+        assert!(bytes.unwrap() > 0, "{kernel}");
+        let multiplies = kernel["counters"]["mma"].as_u64().unwrap() > 0;
+        assert!(!multiplies || flops.unwrap() > 0, "{kernel}");
+    }
+    let table = emulated(&args).expect_ok().stdout;
+    assert!(table.contains("a chunk of 24 at position 3 on") && table.contains("| a chunk of 24 "), "{table}");
+    gale(&["profile", "--shape", "tiny", "-p", "24", "--chunk", "8"]).expect_usage_error("--chunk");
+}
+
+#[test]
 fn profile_draws_a_roofline() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("roofline.svg");

@@ -17,14 +17,14 @@ use super::options::{ModelOrShape, Running, without_effect};
 use super::output::Output;
 use table::Profiled;
 
-/// Shows what each kernel of a step does: on a GPU its time, on the emulator its counters and a predicted time
+/// Shows what each kernel of a step or of a chunk does: on a GPU its time, on the emulator counters and a predicted time
 ///
-/// A step of decoding runs launch by launch, in place: on the model's buffers, whose weights no cache holds. Bytes and
-/// FLOPs are what the launchers say that a launch needs at the least. On a GPU the time of the same step as one graph
-/// stands below, and what of it is no kernel's. On the emulator times are predicted, by the model that src/roofline.rs
+/// A step of decoding, or with -p a chunk of a prompt, runs launch by launch, in place: on the model's buffers, whose weights no cache holds. Bytes and
+/// FLOPs are what the launchers say that a launch needs at the least. On a GPU the time of the same step as one graph, or
+/// of the same chunk without events in between, stands below, and what of it is no kernel's. On the emulator times are predicted, by the model that src/roofline.rs
 /// writes down: nothing but arithmetic on data sheets.
 ///
-/// NVIDIA's profilers record exactly one step, named `gale decode`: see the examples.
+/// NVIDIA's profilers record exactly one step, named `gale decode`, or one chunk, `gale prefill`: see the examples.
 #[derive(Args)]
 #[command(after_long_help = EXAMPLES, group = ArgGroup::new("what").required(true).args(["dir", "shape", "ptx", "sass"]))]
 pub struct Profile {
@@ -35,7 +35,12 @@ pub struct Profile {
     #[arg(short = 'd', long, value_name = "TOKENS", default_value_t = 0, conflicts_with_all = ["ptx", "sass"])]
     depth: u32,
 
-    /// Steps, whose median counts [default: 20, on the emulator 1]
+    /// Profile a chunk of so many tokens of a prompt, with the choice of the token after it, instead of a step
+    #[arg(short = 'p', long, value_name = "TOKENS", value_parser = value_parser!(u32).range(1..),
+        conflicts_with_all = ["ptx", "sass", "chunk"])]
+    n_prompt: Option<u32>,
+
+    /// Steps or chunks, whose median counts [default: 20, on the emulator 1]
     #[arg(short = 'r', long, value_name = "N", value_parser = value_parser!(u32).range(1..),
         conflicts_with_all = ["ptx", "sass"])]
     repetitions: Option<u32>,
@@ -67,14 +72,16 @@ pub struct Profile {
 const EXAMPLES: &str = "\
 Examples:
   gale profile -m Mistral-7B-v0.1 -d 4095              a step with a full window
+  gale profile -m Mistral-7B-v0.1 -p 512               a chunk of a prompt
   gale profile --shape mistral-7b --svg roofline.svg   random weights, and a plot
   gale profile --shape tiny --device emulator          counters, and predictions
   gale profile --sass gate_up_bf16 --arch sm_90a
   gale profile --shape mistral-7b -r 1                 below `nsys profile -c cudaProfilerApi`
   gale profile --shape mistral-7b -r 1 --no-graph      below `ncu --profile-from-start off`";
 
-/// Tokens of which the time of a whole step is the mean.
+/// Steps or chunks of which the time of a whole one is the mean.
 const N_STEPS: u32 = 32;
+const N_CHUNKS: u32 = 4;
 
 impl Profile {
     pub fn run(self) -> anyhow::Result<ExitCode> {
@@ -94,21 +101,30 @@ impl Profile {
 
         // Without a window, the context is what the steps need if nothing else is asked for.
         let options = self.running.options();
-        let needed = self.depth.saturating_add(n_runs + N_STEPS + 4);
+        let n_tokens = match self.n_prompt {
+            Some(n_chunk) => n_chunk.saturating_mul(n_runs + N_CHUNKS + 1),
+            None => n_runs + N_STEPS,
+        };
+        let needed = self.depth.saturating_add(n_tokens).saturating_add(4);
         let context = options.context.or(model.config.window.is_none().then_some(needed));
-        let (device, mut session) = model.load(self.running.on.device, Options { context, ..options })?;
+        let chunk = self.n_prompt.or(options.chunk);
+        let (device, mut session) = model.load(self.running.on.device, Options { context, chunk, ..options })?;
         let position = fill(&mut session, self.depth)?;
+        let work = match self.n_prompt {
+            Some(n_tokens) => Work::Chunk(ids(&session, n_tokens)),
+            None => Work::Step,
+        };
         let mut head_start = HeadStart::new(&device)?;
         let trace = |_| {
             head_start.give(&device)?;
-            session.trace_step()
+            work.trace(&mut session)
         };
         let runs = (0..n_runs).map(trace).collect::<Result<Vec<_>, _>>()?;
-        let step = if device.is_emulator() { None } else { Some(time_of_a_step(&mut session)?) };
-        mark_a_step(&device, &mut session)?;
+        let time = if device.is_emulator() { None } else { Some(work.time(&mut session)?) };
+        work.mark(&device, &mut session)?;
 
         let rows = rows::rows(&runs);
-        let profiled = Profiled { model: &name, device: &device, position, bandwidth, step, rows: &rows };
+        let profiled = Profiled { model: &name, work: &work, device: &device, position, bandwidth, time, rows: &rows };
         if let Some(svg) = svg {
             svg.write(&svg::plot(&profiled))?;
         }
@@ -131,30 +147,89 @@ impl Profile {
     }
 }
 
-/// Puts tokens into the cache, one at the least, and gives the position of the next.
+/// Puts tokens into the cache, one at the least before a step, and gives the position of the next.
 fn fill(session: &mut Session, depth: u32) -> anyhow::Result<u64> {
-    let vocab_size = session.config().vocab_size;
-    let ids: Vec<u32> = (0..depth.max(1)).map(|i| i.wrapping_mul(7919) % vocab_size).collect();
+    let ids = ids(session, depth.max(1));
     session.prefill(&ids, &mut |_| ControlFlow::Continue(()))?;
     Ok(session.position().0)
 }
 
-/// As when text is generated: one launch of the graph a token.
-fn time_of_a_step(session: &mut Session) -> anyhow::Result<Duration> {
-    session.next_token()?; // which puts the first step under way
-    let started = Instant::now();
-    for _ in 0..N_STEPS {
-        session.next_token()?;
+fn ids(session: &Session, n: u32) -> Vec<u32> {
+    let vocab_size = session.config().vocab_size;
+    (0..n).map(|i| i.wrapping_mul(7919) % vocab_size).collect()
+}
+
+/// What is profiled.
+pub enum Work {
+    /// Of decoding one token.
+    Step,
+    /// Of a prompt, with these ids.
+    Chunk(Vec<u32>),
+}
+
+impl Work {
+    fn trace(&self, session: &mut Session) -> gale::error::Result<Vec<Launched>> {
+        match self {
+            Work::Step => session.trace_step(),
+            Work::Chunk(ids) => session.trace_chunk(ids),
+        }
     }
-    Ok(started.elapsed() / N_STEPS)
+
+    /// Once, as when text is generated: a launch of the graph, or a chunk's launches in a row.
+    fn run(&self, session: &mut Session) -> gale::error::Result<()> {
+        match self {
+            Work::Step => session.next_token().map(|_| ()),
+            Work::Chunk(ids) => session.prefill(ids, &mut |_| ControlFlow::Continue(())),
+        }
+    }
+
+    fn time(&self, session: &mut Session) -> anyhow::Result<Duration> {
+        let n_runs = match self {
+            Work::Step => N_STEPS,
+            Work::Chunk(_) => N_CHUNKS,
+        };
+        if let Work::Step = self {
+            self.run(session)?; // which puts the first step under way
+        }
+        let started = Instant::now();
+        for _ in 0..n_runs {
+            self.run(session)?;
+        }
+        Ok(started.elapsed() / n_runs)
+    }
+
+    /// Exactly one for a profiler, if one is attached.
+    fn mark(&self, device: &Device, session: &mut Session) -> anyhow::Result<()> {
+        let _recording = device.profile(match self {
+            Work::Step => "gale decode",
+            Work::Chunk(_) => "gale prefill",
+        })?;
+        Ok(self.run(session)?)
+    }
+
+    /// As a person calls it.
+    pub fn name(&self) -> String {
+        match self {
+            Work::Step => "a step".into(),
+            Work::Chunk(ids) => format!("a chunk of {}", ids.len()),
+        }
+    }
+
+    /// In one go.
+    fn whole(&self) -> &'static str {
+        match self {
+            Work::Step => "a step, as one graph",
+            Work::Chunk(_) => "a chunk, in a row",
+        }
+    }
+
+    fn n_tokens(&self) -> usize {
+        match self {
+            Work::Step => 1,
+            Work::Chunk(ids) => ids.len(),
+        }
+    }
 }
 
-/// Exactly one step for a profiler, if one is attached.
-fn mark_a_step(device: &Device, session: &mut Session) -> anyhow::Result<()> {
-    let _recording = device.profile("gale decode")?;
-    session.next_token()?;
-    Ok(())
-}
-
-/// What runs of the same step did.
+/// What runs of the same step or chunk did.
 type Runs = [Vec<Launched>];

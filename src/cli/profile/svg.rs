@@ -19,15 +19,18 @@ pub fn plot(profiled: &Profiled) -> String {
     // What is drawn is the card's data sheet; on a GPU whose data sheet is not here, its measured bandwidth.
     let name = profiled.device.name();
     let known = CARDS.iter().find(|card| name.contains(card.name)).copied();
-    let is_measured = profiled.step.is_some();
+    let is_measured = profiled.time.is_some();
     let card = match (known, is_measured) {
         (Some(card), _) => card,
         (None, true) => Card { name: "", bytes_per_s: profiled.bandwidth.read, flops_per_s: f64::INFINITY },
         (None, false) => CARDS[0],
     };
     let title = match is_measured {
-        true => format!("{}: kernels of a step, measured on {name}", profiled.model),
-        false => format!("{}: kernels of a step, PREDICTED for {} (no card ran anything)", profiled.model, card.name),
+        true => format!("{}: kernels of {}, measured on {name}", profiled.model, profiled.work.name()),
+        false => {
+            let work = profiled.work.name();
+            format!("{}: kernels of {work}, PREDICTED for {} (no card ran anything)", profiled.model, card.name)
+        }
     };
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" font-family=\"sans-serif\" \

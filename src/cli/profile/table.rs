@@ -7,17 +7,19 @@ use gale::device::{Cost, Device};
 use gale::roofline::{CARDS, Card, GAP};
 use serde_json::{Value, json};
 
+use super::Work;
 use super::rows::Row;
 use crate::cli::bandwidth::Bandwidth;
 
 pub struct Profiled<'a> {
     pub model: &'a str,
+    pub work: &'a Work,
     pub device: &'a Device,
-    /// Of the step's token.
+    /// Of the first token.
     pub position: u64,
     pub bandwidth: Bandwidth,
-    /// The same step as one graph, on a GPU.
-    pub step: Option<Duration>,
+    /// The same in one go, on a GPU.
+    pub time: Option<Duration>,
     pub rows: &'a [Row],
 }
 
@@ -27,9 +29,10 @@ pub fn us(time: Duration) -> f64 {
 
 impl Profiled<'_> {
     pub fn table(&self) -> String {
-        let mut out = format!("{}, a step at position {} on {}\n\n", self.model, self.position, self.device.name());
-        match self.step {
-            Some(step) => self.measured(&mut out, step),
+        let (work, device) = (self.work.name(), self.device.name());
+        let mut out = format!("{}, {work} at position {} on {device}\n\n", self.model, self.position);
+        match self.time {
+            Some(time) => self.measured(&mut out, time),
             None => self.counted(&mut out),
         }
         out
@@ -80,7 +83,7 @@ impl Profiled<'_> {
             );
         };
         blank(out, "gaps", self.n_calls(), self.gaps_us(step));
-        blank(out, "a step, as one graph", 1, us(step));
+        blank(out, self.work.whole(), 1, us(step));
         let _ = writeln!(
             out,
             "\na copy moves {:.1} GB/s, a kernel that only reads {:.1}; each kernel's time has its events in it, about a \
@@ -137,7 +140,7 @@ impl Profiled<'_> {
             out.push('\n');
         };
         blank(out, "gaps", n_calls, |rows, _| gaps_us(rows));
-        blank(out, "a step", 1, step_us);
+        blank(out, &self.work.name(), 1, step_us);
         out.push_str(
             "\nsectors, shared: of global and shared memory, for each that is needed. The times are PREDICTED, in µs, from \
              bytes, FLOPs and data sheets (src/roofline.rs): no card ran anything.\n",
@@ -155,6 +158,7 @@ impl Profiled<'_> {
             "gpu_info": self.device.name(),
             "counts_as_gpu_speed": !self.device.is_emulator(),
             "position": self.position,
+            "n_tokens": self.work.n_tokens(),
             "copy_gb_per_s": self.bandwidth.copy / 1e9,
             "read_gb_per_s": self.bandwidth.read / 1e9,
             "n_launches": self.n_calls(),
@@ -162,7 +166,7 @@ impl Profiled<'_> {
             "predicted_step_us": predicted(&|card| step_us(self.rows, card)),
             "kernels": rows,
         });
-        if let Some(step) = self.step {
+        if let Some(step) = self.time {
             it["step_us"] = us(step).into();
             it["gaps_us"] = self.gaps_us(step).into();
         }
