@@ -131,7 +131,13 @@ fn sizes_that_do_not_fit_each_other_or_the_kernels() {
             &["key \"head_dim\"", "a multiple of 8 up to 256", &format!("found {head_dim}")],
         );
     }
-    let huge = [("num_attention_heads", Some(json!(1 << 24))), ("head_dim", Some(json!(256)))];
+    let shared = [("num_attention_heads", Some(json!(514))), ("num_key_value_heads", Some(json!(2)))];
+    check(with_all(&shared), &["key \"num_key_value_heads\"", "at most 256 query heads for each", "found 257"]);
+    let huge = [
+        ("num_attention_heads", Some(json!(1 << 24))),
+        ("num_key_value_heads", Some(json!(1 << 24))),
+        ("head_dim", Some(json!(256))),
+    ];
     check(with_all(&huge), &["key \"num_attention_heads\"", "num_attention_heads * head_dim up to"]);
 }
 
