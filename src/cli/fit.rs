@@ -116,7 +116,7 @@ mod tests {
             }
             assert_eq!(fit.longest_context(total(8) / 2), None);
             // What the kernels can count is an end as well.
-            assert_eq!(fit.longest_context(u64::MAX), Some(1 << 26));
+            assert_eq!(fit.longest_context(u64::MAX), Some((1 << 27) - 1));
         }
     }
 
