@@ -45,7 +45,8 @@ fn generate() -> Result<(), String> {
     .expect("a String takes any text");
 
     let modules = if files.is_empty() { Vec::new() } else { nvcc::compile_all(&files, &out_dir)? };
-    rust.push_str("pub const MODULES: &[Module] = &[\n");
+    // A static has one place; a constant would put all PTX into every object file that names it.
+    rust.push_str("pub static MODULES: &[Module] = &[\n");
     for (file, ptx) in files.iter().zip(modules) {
         let name = stem(file);
         writeln!(rust, "    Module {{ name: {name:?}, ptx: include_str!({ptx:?}) }},")

@@ -3,7 +3,7 @@
 #
 #   run.sh OUT [DEVICE]    DEVICE as for `gale --device`: cuda (the default), cuda:N or emulator
 #
-# Needs Linux on x86-64 and, unless DEVICE is emulator, an NVIDIA driver. Each step has a time limit, and one that
+# Needs Linux on x86-64 with gzip and, unless DEVICE is emulator, an NVIDIA driver. Each step has a time limit, and one that
 # fails does not keep the others from running. Writes OUT/summary.md and a log a step; exits with 1 if a step failed.
 # MODEL=DIR measures that model, not the tiny one of the bundle; GALE_SMOLLM2=DIR (what scripts/get-model makes) adds the
 # test of that model, which is skipped without it.
@@ -19,6 +19,9 @@ if [ -n "${MODEL:-}" ]; then MODEL=$(cd "$MODEL" && pwd) || exit; fi
 if [ -n "${GALE_SMOLLM2:-}" ]; then GALE_SMOLLM2=$(cd "$GALE_SMOLLM2" && pwd) || exit; fi
 device=${2:-cuda}
 cd "$(dirname "$0")" || exit
+for packed in bin/*.gz lib/*.gz tests/*.gz; do
+    [ ! -e "$packed" ] || gunzip "$packed" || exit
+done
 
 export GALE_DEVICE=$device GALE_TEST_DEVICE=$device GALE_GOLDEN=$PWD/golden
 if [ "$device" != emulator ]; then export REQUIRE_GPU=1; fi
