@@ -18,7 +18,7 @@
 #include "softmax.cuh"
 
 constexpr uint32_t n_warps = 8, n_columns = 8, max_tokens = 8;
-constexpr uint32_t no_key = 0xffff0000;  // past all that anybody sees, and so are the 63 after it
+constexpr uint32_t no_key = 0xffff0000;  // past all that anybody sees, and so are the 63 after it. {no_key, 0} is no key
 
 // Which thread of the block this is, `here`.
 struct Thread {
@@ -30,14 +30,6 @@ struct Thread {
         warp = index / 32, lane = index % 32;
         row = lane / 4, column = lane % 4;
     }
-};
-
-// Positions, both ends included. Without any, the last is 0, and the first no_key.
-struct Span {
-    uint32_t first, last;
-
-    __device__ bool has(uint32_t key) const { return first <= key && key <= last; }
-    __device__ bool has_some_of(uint32_t key, uint32_t n) const { return key <= last && key + n > first; }
 };
 
 // The keys and values of one kv head and layer, in pieces of 16 bytes.
@@ -185,8 +177,8 @@ private:
 #pragma unroll
             for (uint32_t i = 0; i < 2 * n_parts; i++) {
                 const uint4 a = k[j][i][0], b = k[j][i][1], q = queries.load(i, thread);
-                mma(it, {a.x, b.x, a.y, b.y}, q.x, q.y);
-                mma(it, {a.z, b.z, a.w, b.w}, q.z, q.w);
+                mma(it, {a.x, b.x, a.y, b.y}, q.x, q.y, bf16());
+                mma(it, {a.z, b.z, a.w, b.w}, q.z, q.w, bf16());
             }
 #pragma unroll
             for (uint32_t e = 0; e < 4; e++) {
@@ -264,8 +256,8 @@ private:
                 const uint32_t dims[4] = {
                     __byte_perm(a, b, 0x5410), __byte_perm(a, b, 0x7632), __byte_perm(c, d, 0x5410),
                     __byte_perm(c, d, 0x7632)};
-                mma(it.values[r], dims, high[0], high[1]);
-                mma(it.values[r], dims, low[0], low[1]);
+                mma(it.values[r], dims, high[0], high[1], bf16());
+                mma(it.values[r], dims, low[0], low[1], bf16());
             }
         }
         it.sum = add_four_lanes(it.sum);

@@ -14,6 +14,7 @@
 // same order, from zero for each segment of a row, and the segments' sums added in order. There a warp has a segment
 // and no more; here a warp has all of them in turn, and keeps a second set of sums, `totals`.
 #pragma once
+#include "async_copy.cuh"
 #include "product.cuh"
 
 constexpr uint32_t n_block_threads = n_block_warps * 32;
@@ -71,15 +72,6 @@ public:
         else return own[i];
     }
 };
-
-// Starts to copy 16 bytes to shared memory, or zeros.
-__device__ inline void copy_async(uint4* to, const void* from, bool is_there)
-{
-    asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(
-                     uint32_t(__cvta_generic_to_shared(to))),
-                 "l"(from), "r"(is_there ? 16 : 0)
-                 : "memory");
-}
 
 // The product, as far as this block makes it.
 template <typename W, typename S> class ChunkProduct {
@@ -142,7 +134,7 @@ template <typename W, typename S> class ChunkProduct {
             next_group += S::n_stage_groups;
             if (next_group >= n_groups) fetch_from(next_block + gridDim.x);
         }
-        asm volatile("cp.async.commit_group;" ::: "memory");
+        end_group();
     }
 
     // sums += a group's columns of this warp's rows and tokens. Pointers are this lane's.
@@ -157,10 +149,10 @@ template <typename W, typename S> class ChunkProduct {
             const uint4 high = tiles[i * S::n_stage_groups * n_tile_pieces + 32];
 #pragma unroll
             for (uint32_t j = 0; j < S::n_octets; j++)
-                multiply_add(sums[i][j], low.x, high.x, low.y, high.y, b[j].x, b[j].y, W());
+                mma(sums[i][j], {low.x, high.x, low.y, high.y}, b[j].x, b[j].y, W());
 #pragma unroll
             for (uint32_t j = 0; j < S::n_octets; j++)
-                multiply_add(sums[i][j], low.z, high.z, low.w, high.w, b[j].z, b[j].w, W());
+                mma(sums[i][j], {low.z, high.z, low.w, high.w}, b[j].z, b[j].w, W());
         }
     }
 
@@ -203,7 +195,7 @@ public:
             uint32_t n_left = n_segment_groups;
 #pragma unroll 1
             for (uint32_t group = 0; group < n_groups; group += S::n_stage_groups) {
-                asm volatile("cp.async.wait_group %0;" ::"n"(S::n_slots - 2) : "memory");
+                wait_for_groups<S::n_slots - 2>();
                 __syncthreads();  // every thread's copies of this stage are there; and the stage before was multiplied
                 fetch();
                 const uint32_t from = slot * S::n_slot_pieces;

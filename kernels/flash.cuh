@@ -1,7 +1,7 @@
 // What a warp does with its rows of queries and a tile of 64 keys and values in shared memory: scores, softmax, weighted
 // values, added in the order of softmax.cuh. prefill_attention.cu says why.
 //
-// A row is one query head of one token. Lane 4*g + c of a warp has, of each 16 rows, the rows g and g + 8, and of each
+// A row is one query head of one token. Lane 4*g + c of a warp has, of its 16 rows, the rows g and g + 8, and of each
 // eight keys or dims those at 2*c and 2*c + 1: mma's results (PTX ISA, #warp-level-matrix-fragment-mma-16816-float).
 // Two results of eight keys are the operand of 16 keys that the values are multiplied with. For the scores, a lane takes
 // 16 bytes at dims 32*i + 8*c of its rows, and of key g: the first four elements are those of one mma, the second four
@@ -9,37 +9,28 @@
 #pragma once
 #include "softmax.cuh"
 
-// Which keys the queries see: positions, both ends included.
-struct Span {
-    uint32_t first, last;
-
-    __device__ bool has(uint32_t key) const { return first <= key && key <= last; }
-};
-
-// A warp's 16 * n_sixteens rows and their softmax over the keys so far, at n_dims dims.
-template <uint32_t n_dims, uint32_t n_sixteens> struct FlashRows {
+// A warp's 16 rows and their softmax over the keys so far, at n_dims dims. `h` says which of a lane's two: row g + 8*h.
+template <uint32_t n_dims> struct FlashRows {
     // Of a range, or of the ranges before it.
     struct Softmax {
-        float max[n_sixteens][2], sum[n_sixteens][2];
-        float values[n_sixteens][n_dims / 8][4];  // weighted
+        float max[2], sum[2];
+        float values[n_dims / 8][4];  // weighted
     };
     Softmax range, row;
 
-    using Scores = float[n_sixteens][n_tile_keys / 8][4];
+    using Scores = float[n_tile_keys / 8][4];
 
     struct Weights {
-        uint32_t high[n_sixteens][n_tile_keys / 16][4], low[n_sixteens][n_tile_keys / 16][4];
+        uint32_t high[n_tile_keys / 16][4], low[n_tile_keys / 16][4];
     };
 
     __device__ FlashRows()
     {
 #pragma unroll
-        for (uint32_t i = 0; i < n_sixteens; i++)
-#pragma unroll
-            for (uint32_t h = 0; h < 2; h++) {
-                clear(range, i, h);
-                clear(row, i, h);
-            }
+        for (uint32_t h = 0; h < 2; h++) {
+            clear(range, h);
+            clear(row, h);
+        }
     }
 
     // Adds Q K^T, of n_keys of the tile from `first` on. The lane's addresses are those of its first pieces.
@@ -49,19 +40,12 @@ template <uint32_t n_dims, uint32_t n_sixteens> struct FlashRows {
         constexpr uint32_t step = 8 * SharedTile<n_q_dims>::row_bytes;
 #pragma unroll 1  // registers are short
         for (uint32_t d = 0; d < n_q_dims / 32; d++) {
-            uint4 a[n_sixteens][2];
-#pragma unroll
-            for (uint32_t i = 0; i < n_sixteens; i++)
-#pragma unroll
-                for (uint32_t h = 0; h < 2; h++) a[i][h] = load_shared(four_pieces(q, d) + (2 * i + h) * step);
+            const uint4 low = load_shared(four_pieces(q, d)), high = load_shared(four_pieces(q, d) + step);
 #pragma unroll
             for (uint32_t j = 0; j < n_keys / 8; j++) {
                 const uint4 b = load_shared(four_pieces(k, d) + j * step);
-#pragma unroll
-                for (uint32_t i = 0; i < n_sixteens; i++) {
-                    mma(scores[i][first / 8 + j], {a[i][0].x, a[i][1].x, a[i][0].y, a[i][1].y}, b.x, b.y);
-                    mma(scores[i][first / 8 + j], {a[i][0].z, a[i][1].z, a[i][0].w, a[i][1].w}, b.z, b.w);
-                }
+                mma(scores[first / 8 + j], {low.x, high.x, low.y, high.y}, b.x, b.y, bf16());
+                mma(scores[first / 8 + j], {low.z, high.z, low.w, high.w}, b.z, b.w, bf16());
             }
         }
     }
@@ -69,11 +53,9 @@ template <uint32_t n_dims, uint32_t n_sixteens> struct FlashRows {
     static __device__ void scale(Scores& scores, float factor)
     {
 #pragma unroll
-        for (auto& it : scores)
+        for (auto& four : scores)
 #pragma unroll
-            for (auto& four : it)
-#pragma unroll
-                for (float& score : four) score *= factor;
+            for (float& score : four) score *= factor;
     }
 
     // Scores of keys that a row does not see become -inf, for a weight of exactly 0. The tile begins at `first`.
@@ -82,108 +64,97 @@ template <uint32_t n_dims, uint32_t n_sixteens> struct FlashRows {
     {
         const uint32_t row = here(threadIdx.x) % 32 / 4, column = here(threadIdx.x) % 4;
 #pragma unroll
-        for (uint32_t i = 0; i < n_sixteens; i++)
+        for (uint32_t h = 0; h < 2; h++) {
+            const uint32_t last = own[8 * h + row];
+            const Span seen = {last - min(last, n_before), last};
 #pragma unroll
-            for (uint32_t h = 0; h < 2; h++) {
-                const uint32_t last = own[16 * i + 8 * h + row];
-                const Span seen = {last - min(last, n_before), last};
+            for (uint32_t j = 0; j < n_tile_keys / 8; j++)
 #pragma unroll
-                for (uint32_t j = 0; j < n_tile_keys / 8; j++)
-#pragma unroll
-                    for (uint32_t e = 0; e < 2; e++)
-                        if (!seen.has(first + 8 * j + 2 * column + e)) scores[i][j][2 * h + e] = -INFINITY;
-            }
+                for (uint32_t e = 0; e < 2; e++)
+                    if (!seen.has(first + 8 * j + 2 * column + e)) scores[j][2 * h + e] = -INFINITY;
+        }
     }
 
     // Adds a tile: turns scores to weights, and adds P V. The lane's address is that which load_transposed wants of the
     // first values.
     __device__ void add(Scores& scores, uint32_t v)
     {
-        float added[n_sixteens][2];
+        float added[2];
         Weights weights;
         weigh(weights, added, scores);
 #pragma unroll
         for (uint32_t d = 0; d < n_dims / 16; d++) {
             if (d % 2 == 0) __syncwarp();  // a fence to the compiler: loads ahead of more dims would need too many registers
-            float tile[n_sixteens][2][4] = {};
+            float tile[2][4] = {};
 #pragma unroll
             for (uint32_t j = 0; j < n_tile_keys / 16; j++) {
                 uint32_t b[4];
                 load_transposed(b, piece_pair(v, d) + j * 16 * SharedTile<n_dims>::row_bytes);
-#pragma unroll
-                for (uint32_t i = 0; i < n_sixteens; i++) {
-                    mma(tile[i][0], weights.high[i][j], b[0], b[1]);
-                    mma(tile[i][1], weights.high[i][j], b[2], b[3]);
-                    mma(tile[i][0], weights.low[i][j], b[0], b[1]);
-                    mma(tile[i][1], weights.low[i][j], b[2], b[3]);
-                }
+                mma(tile[0], weights.high[j], b[0], b[1], bf16());
+                mma(tile[1], weights.high[j], b[2], b[3], bf16());
+                mma(tile[0], weights.low[j], b[0], b[1], bf16());
+                mma(tile[1], weights.low[j], b[2], b[3], bf16());
             }
 #pragma unroll
-            for (uint32_t i = 0; i < n_sixteens; i++)
-#pragma unroll
-                for (uint32_t e = 0; e < 8; e++) {
-                    float& value = range.values[i][2 * d + e / 4][e % 4];  // brought to the new maximum by weigh
-                    value = fmaf(added[i][e % 4 / 2], tile[i][e / 4][e % 4], value);
-                }
+            for (uint32_t e = 0; e < 8; e++) {
+                float& value = range.values[2 * d + e / 4][e % 4];  // brought to the new maximum by weigh
+                value = fmaf(added[e % 4 / 2], tile[e / 4][e % 4], value);
+            }
         }
     }
 
     // Replaces scores by weights, raises the range's maxima to the tile's, and adds the weights.
-    __device__ void weigh(Weights& weights, float (&added)[n_sixteens][2], Scores& scores)
+    __device__ void weigh(Weights& weights, float (&added)[2], Scores& scores)
     {
-        float kept[n_sixteens][2];
+        float kept[2];
         bool is_raised = false;
 #pragma unroll
-        for (uint32_t i = 0; i < n_sixteens; i++)
+        for (uint32_t h = 0; h < 2; h++) {
+            float max = lowest, sum = 0;
 #pragma unroll
-            for (uint32_t h = 0; h < 2; h++) {
-                float max = lowest, sum = 0;
+            for (uint32_t j = 0; j < n_tile_keys / 8; j++)
+                max = fmaxf(max, fmaxf(scores[j][2 * h], scores[j][2 * h + 1]));
+            max = fmaxf(max, __shfl_xor_sync(~0u, max, 1));
+            max = fmaxf(max, __shfl_xor_sync(~0u, max, 2));
 #pragma unroll
-                for (uint32_t j = 0; j < n_tile_keys / 8; j++)
-                    max = fmaxf(max, fmaxf(scores[i][j][2 * h], scores[i][j][2 * h + 1]));
-                max = fmaxf(max, __shfl_xor_sync(~0u, max, 1));
-                max = fmaxf(max, __shfl_xor_sync(~0u, max, 2));
-#pragma unroll
-                for (uint32_t j = 0; j < n_tile_keys / 8; j++) {
-                    const float* pair = &scores[i][j][2 * h];
-                    const WeightPair it(exp2_approx(pair[0] - max), exp2_approx(pair[1] - max));
-                    add_weights(sum, it.high, it.low);
-                    weights.high[i][j / 2][j % 2 * 2 + h] = it.high;
-                    weights.low[i][j / 2][j % 2 * 2 + h] = it.low;
-                }
-                const Factors factors(range.max[i][h], max);
-                factors.add(range.sum[i][h], add_four_lanes(sum));
-                added[i][h] = factors.added;
-                kept[i][h] = factors.kept;
-                is_raised |= factors.kept != 1;
+            for (uint32_t j = 0; j < n_tile_keys / 8; j++) {
+                const float* pair = &scores[j][2 * h];
+                const WeightPair it(exp2_approx(pair[0] - max), exp2_approx(pair[1] - max));
+                add_weights(sum, it.high, it.low);
+                weights.high[j / 2][j % 2 * 2 + h] = it.high;
+                weights.low[j / 2][j % 2 * 2 + h] = it.low;
             }
+            const Factors factors(range.max[h], max);
+            factors.add(range.sum[h], add_four_lanes(sum));
+            added[h] = factors.added;
+            kept[h] = factors.kept;
+            is_raised |= factors.kept != 1;
+        }
         if (!__any_sync(~0u, is_raised)) return;
-#pragma unroll
-        for (uint32_t i = 0; i < n_sixteens; i++)
-#pragma unroll
-            for (uint32_t d = 0; d < n_dims / 8; d++)
-#pragma unroll
-                for (uint32_t e = 0; e < 4; e++) range.values[i][d][e] *= kept[i][e / 2];
-    }
-
-    // Adds a row's range to the ranges before it. The row is g + 8*h of some 16.
-    __device__ void end_range(uint32_t i, uint32_t h)
-    {
-        const Factors factors(row.max[i][h], range.max[i][h]);
-        factors.add(row.sum[i][h], range.sum[i][h]);
 #pragma unroll
         for (uint32_t d = 0; d < n_dims / 8; d++)
 #pragma unroll
-            for (uint32_t e = 2 * h; e < 2 * h + 2; e++) factors.add(row.values[i][d][e], range.values[i][d][e]);
-        clear(range, i, h);
+            for (uint32_t e = 0; e < 4; e++) range.values[d][e] *= kept[e / 2];
     }
 
-    static __device__ void clear(Softmax& it, uint32_t i, uint32_t h)
+    // Adds a row's range to the ranges before it.
+    __device__ void end_range(uint32_t h)
     {
-        it.max[i][h] = lowest;
-        it.sum[i][h] = 0;
+        const Factors factors(row.max[h], range.max[h]);
+        factors.add(row.sum[h], range.sum[h]);
 #pragma unroll
-        for (uint32_t d = 0; d < n_dims / 8; d++) it.values[i][d][2 * h] = it.values[i][d][2 * h + 1] = 0;
+        for (uint32_t d = 0; d < n_dims / 8; d++)
+#pragma unroll
+            for (uint32_t e = 2 * h; e < 2 * h + 2; e++) factors.add(row.values[d][e], range.values[d][e]);
+        clear(range, h);
+    }
+
+    static __device__ void clear(Softmax& it, uint32_t h)
+    {
+        it.max[h] = lowest;
+        it.sum[h] = 0;
+#pragma unroll
+        for (uint32_t d = 0; d < n_dims / 8; d++) it.values[d][2 * h] = it.values[d][2 * h + 1] = 0;
     }
 
     // Leaves each row's mean of values in shared memory, in the weights' type.
@@ -191,20 +162,16 @@ template <uint32_t n_dims, uint32_t n_sixteens> struct FlashRows {
     {
         const uint32_t lane = here(threadIdx.x) % 32, g = lane / 4, column = lane % 4;
 #pragma unroll
-        for (uint32_t i = 0; i < n_sixteens; i++)
+        for (uint32_t h = 0; h < 2; h++) {
+            end_range(h);
+            const float factor = 1 / row.sum[h];
 #pragma unroll
-            for (uint32_t h = 0; h < 2; h++) {
-                end_range(i, h);
-                const float factor = 1 / row.sum[i][h];
-#pragma unroll
-                for (uint32_t d = 0; d < n_dims / 8; d++) {
-                    alignas(4) W pair[2];
-                    narrow(normalized(row.values[i][d][2 * h], factor), pair[0]);
-                    narrow(normalized(row.values[i][d][2 * h + 1], factor), pair[1]);
-                    store_shared(
-                        to.at(first_row + 16 * i + 8 * h + g, d) + 4 * column,
-                        reinterpret_cast<const uint32_t&>(pair));
-                }
+            for (uint32_t d = 0; d < n_dims / 8; d++) {
+                alignas(4) W pair[2];
+                narrow(normalized(row.values[d][2 * h], factor), pair[0]);
+                narrow(normalized(row.values[d][2 * h + 1], factor), pair[1]);
+                store_shared(to.at(first_row + 8 * h + g, d) + 4 * column, reinterpret_cast<const uint32_t&>(pair));
             }
+        }
     }
 };

@@ -7,7 +7,8 @@
 //   row 0   piece 0 1 2 3 4 5 6 7         row 2   piece 1 0 3 2 5 4 7 6
 //   row 1   piece 4 5 6 7 0 1 2 3         ..
 #pragma once
-#include "common.cuh"
+#include "async_copy.cuh"
+#include "mma.cuh"
 
 // A number, so that what follows from it is computed here: the compiler would do it at the kernel's beginning and keep
 // the results in registers, which are all needed.
@@ -37,25 +38,6 @@ __device__ inline uint32_t piece_pair(uint32_t address, uint32_t i) { return add
 // The same of four pieces, from one of the first four.
 __device__ inline uint32_t four_pieces(uint32_t address, uint32_t i) { return address ^ i * 64; }
 
-// Starts to copy 16 bytes to shared memory past the registers, or, if not `is_there`, to write zeros; `from` is valid
-// either way. #data-movement-and-conversion-instructions-cp-async
-__device__ inline void copy_async(uint32_t to, const void* from, bool is_there)
-{
-    asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;"
-                 :
-                 : "r"(to), "l"(from), "r"(is_there ? 16 : 0)
-                 : "memory");
-}
-
-// Ends a group of copies, which may be empty.
-__device__ inline void end_group() { asm volatile("cp.async.commit_group;" : : : "memory"); }
-
-// Waits for this thread's copies, but for those of the last `n` groups.
-template <uint32_t n> __device__ inline void wait_for_groups()
-{
-    asm volatile("cp.async.wait_group %0;" : : "n"(n) : "memory");
-}
-
 // Four 8x8 matrices with rows and columns exchanged: lane 8*i + j has the address of row j of matrix i, and gets the rows
 // 2*c and 2*c + 1 of column g of each, with lane = 4*g + c. #warp-level-matrix-instructions-ldmatrix
 __device__ inline void load_transposed(uint32_t (&to)[4], uint32_t address)
@@ -80,15 +62,6 @@ __device__ inline uint4 load_shared(uint32_t address)
 __device__ inline void store_shared(uint32_t address, uint32_t it)
 {
     asm volatile("st.shared.u32 [%0], %1;" : : "r"(address), "r"(it) : "memory");
-}
-
-// d += a b, of 16x16 and 16x8. #warp-level-matrix-instructions-mma
-__device__ inline void mma(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1)
-{
-    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
-        "{%0, %1, %2, %3};"
-        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
 // 2^x; results below 2^-126 become 0, and 2^0 is 1. #floating-point-instructions-ex2

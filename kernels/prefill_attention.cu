@@ -38,6 +38,7 @@
 #include "flash.cuh"
 
 constexpr uint32_t n_warps = 8, n_threads = 32 * n_warps;
+constexpr uint32_t n_warp_rows = 16, n_block_rows = n_warps * n_warp_rows;
 
 template <typename W> struct Chunk {
     const bf16 *q, *k_ring, *v_ring, *k, *v;
@@ -61,21 +62,20 @@ struct Work {
     uint32_t first_dim;  // of the values that are added in this pass
     Span seen;  // by some row
     float scale;  // of scores
-    uint32_t own[128];  // the positions of the rows' tokens; past the end that of the last token
-    uint8_t range_log2[128];  // of the sizes of the rows' ranges
-    uint32_t index[128];  // of the rows in q and out, or no_row
+    uint32_t own[n_block_rows];  // the positions of the rows' tokens; past the end that of the last token
+    uint8_t range_log2[n_block_rows];  // of the sizes of the rows' ranges
+    uint32_t index[n_block_rows];  // of the rows in q and out, or no_row
 };
 
-// Sizes of a block of 16 * n_sixteens rows a warp, for heads of up to n_dims. What shared memory has of a tile at a time
+// Sizes of a block, for heads of up to n_dims. What shared memory has of a tile at a time
 // is a part: all its keys, or half of them in wide heads, or its values at up to 128 dims. With the queries, the buffers
 // take 96 KiB at the most, which some cards just have.
-template <uint32_t n_dims_, uint32_t n_sixteens_> struct Shape {
-    static constexpr uint32_t n_dims = n_dims_, n_sixteens = n_sixteens_;
-    static constexpr uint32_t n_warp_rows = 16 * n_sixteens, n_rows = n_warps * n_warp_rows;
+template <uint32_t n_dims_> struct Shape {
+    static constexpr uint32_t n_dims = n_dims_;
     static constexpr uint32_t n_value_dims = n_dims > 128 ? 128 : n_dims;
     static constexpr uint32_t n_key_parts = n_dims / n_value_dims, n_part_keys = n_tile_keys / n_key_parts;
     static constexpr uint32_t n_parts = n_key_parts + 1;
-    static constexpr uint32_t q_bytes = n_rows * 2 * n_dims, part_bytes = n_tile_keys * 2 * n_value_dims;
+    static constexpr uint32_t q_bytes = n_block_rows * 2 * n_dims, part_bytes = n_tile_keys * 2 * n_value_dims;
     static constexpr uint32_t n_buffers = n_dims > 128 ? 2 : 4;
     static constexpr uint32_t n_bytes = q_bytes + n_buffers * part_bytes;
 };
@@ -94,7 +94,7 @@ template <typename Shape, typename W> struct Block {
 
     static constexpr uint32_t n_dims = Shape::n_dims, n_value_dims = Shape::n_value_dims;
     static constexpr uint32_t n_key_parts = Shape::n_key_parts, n_parts = Shape::n_parts;
-    using Rows = FlashRows<n_value_dims, Shape::n_sixteens>;
+    using Rows = FlashRows<n_value_dims>;
 
     // Keys that a token sees before its own, at the most.
     __device__ uint32_t n_before() const { return chunk.window - 1; }
@@ -117,7 +117,7 @@ template <typename Shape, typename W> struct Block {
         const uint32_t chunk_position = uint32_t(position - oldest / period * period), n_shared = chunk.n_shared_heads();
         const uint32_t last_row = chunk.n_rows() - 1;
         const uint32_t thread = here(threadIdx.x);
-        if (thread < Shape::n_rows) {
+        if (thread < n_block_rows) {
             const uint32_t row = first_row + thread, token = min(row, last_row) / n_shared;
             work.own[thread] = chunk_position + token;
             work.range_log2[thread] = range_log2(uint32_t(min(position + token, uint64_t(n_before()))));
@@ -130,7 +130,7 @@ template <typename Shape, typename W> struct Block {
             work.slot_of_zero = uint32_t(position % chunk.n_slots) - chunk_position;
             work.kv_head = kv_head;
             work.first_dim = 0;
-            const uint32_t last_token = min(first_row + Shape::n_rows - 1, last_row) / n_shared;
+            const uint32_t last_token = min(first_row + n_block_rows - 1, last_row) / n_shared;
             work.seen =
                 seen_from(chunk_position + first_row / n_shared, chunk_position + last_token, n_before());
         }
@@ -152,7 +152,7 @@ template <typename Shape, typename W> struct Block {
 
     __device__ void load_queries() const
     {
-        copy_rows<n_dims, Shape::n_rows>(queries(), chunk.q, chunk.head_dim, [&](uint32_t row) {
+        copy_rows<n_dims, n_block_rows>(queries(), chunk.q, chunk.head_dim, [&](uint32_t row) {
             const uint32_t index = work.index[row];
             return index != no_row ? chunk.q + size_t(index) * chunk.head_dim : nullptr;
         });
@@ -229,7 +229,7 @@ template <typename Shape, typename W> struct Block {
     __device__ bool has_seen_keys(uint32_t i) const
     {
         const uint32_t first = warp_row(), key = (first_tile() + i) * n_tile_keys;
-        const Span seen = seen_from(work.own[first], work.own[first + Shape::n_warp_rows - 1], n_before());
+        const Span seen = seen_from(work.own[first], work.own[first + n_warp_rows - 1], n_before());
         return work.index[first] != no_row && key <= seen.last && key + n_tile_keys > seen.first;
     }
 
@@ -246,7 +246,7 @@ template <typename Shape, typename W> struct Block {
         if (!is_seen) return;
         Rows::scale(scores, work.scale);
         const uint32_t* own = work.own + warp_row();
-        const uint32_t first_own = own[0], last_own = own[Shape::n_warp_rows - 1];
+        const uint32_t first_own = own[0], last_own = own[n_warp_rows - 1];
         const bool is_whole =
             key + n_tile_keys - 1 <= first_own && key >= seen_from(last_own, last_own, n_before()).first;
         if (!is_whole) Rows::mask(scores, own, n_before(), key);
@@ -270,23 +270,21 @@ template <typename Shape, typename W> struct Block {
     __device__ void end_ranges(Rows& rows, uint32_t key) const
     {
 #pragma unroll
-        for (uint32_t i = 0; i < Shape::n_sixteens; i++)
-#pragma unroll
-            for (uint32_t h = 0; h < 2; h++) {
-                const uint32_t log2 = work.range_log2[warp_row() + 16 * i + 8 * h + lane() / 4];
-                if ((key & ((1u << log2) - 1)) == 0) rows.end_range(i, h);
-            }
+        for (uint32_t h = 0; h < 2; h++) {
+            const uint32_t log2 = work.range_log2[warp_row() + 8 * h + lane() / 4];
+            if ((key & ((1u << log2) - 1)) == 0) rows.end_range(h);
+        }
     }
 
     static __device__ uint32_t lane() { return here(threadIdx.x) % 32; }
-    static __device__ uint32_t warp_row() { return here(threadIdx.x) / 32 * Shape::n_warp_rows; }
+    static __device__ uint32_t warp_row() { return here(threadIdx.x) / 32 * n_warp_rows; }
 
     // Stores a warp's rows, 16 bytes a lane.
     __device__ void store(const SharedTile<n_value_dims>& results) const
     {
         constexpr uint32_t n_row_pieces = n_value_dims / 8;
 #pragma unroll 4
-        for (uint32_t i = lane(); i < Shape::n_warp_rows * n_row_pieces; i += 32) {
+        for (uint32_t i = lane(); i < n_warp_rows * n_row_pieces; i += 32) {
             const uint32_t row = warp_row() + i / n_row_pieces, piece = i % n_row_pieces, index = work.index[row];
             const uint32_t dim = work.first_dim + 8 * piece;
             if (index == no_row || dim >= chunk.head_dim) continue;
@@ -299,11 +297,11 @@ template <typename Shape, typename W> struct Block {
 template <typename Shape, typename W> __device__ void attend_rows(const Chunk<W>& chunk, Work& work, uint32_t shared)
 {
     for (uint32_t i = blockIdx.x;; i += gridDim.x) {
-        const uint32_t n_tiles = ceil_div(chunk.n_rows(), Shape::n_rows), n_kv_heads = here(chunk.n_kv_heads);
+        const uint32_t n_tiles = ceil_div(chunk.n_rows(), n_block_rows), n_kv_heads = here(chunk.n_kv_heads);
         if (i >= n_tiles * n_kv_heads) return;
         const uint32_t tile = n_tiles - 1 - i / n_kv_heads;  // the last rows see the most keys, and come first
         const Block<Shape, W> block = {chunk, work, shared};
-        block.begin(i % n_kv_heads, tile * Shape::n_rows);
+        block.begin(i % n_kv_heads, tile * n_block_rows);
         block.run();
     }
 }
@@ -319,9 +317,9 @@ __device__ void prefill_attention(
     const uint32_t shared = uint32_t(__cvta_generic_to_shared(memory));
     const Chunk<W> chunk = {q, k_ring, v_ring, k_chunk, v_chunk, position, out,
                             n_tokens, n_heads, n_kv_heads, head_dim, n_slots, window, layer};
-    if (head_dim > 128) attend_rows<Shape<256, 1>>(chunk, work, shared);
-    else if (head_dim > 64) attend_rows<Shape<128, 1>>(chunk, work, shared);
-    else attend_rows<Shape<64, 1>>(chunk, work, shared);
+    if (head_dim > 128) attend_rows<Shape<256>>(chunk, work, shared);
+    else if (head_dim > 64) attend_rows<Shape<128>>(chunk, work, shared);
+    else attend_rows<Shape<64>>(chunk, work, shared);
 }
 
 extern "C" __global__ __launch_bounds__(256, 1) void prefill_attention_bf16(

@@ -14,11 +14,10 @@
 #include "chunk.cuh"
 #include "turn.cuh"
 
-extern "C" __global__ __launch_bounds__(256, 1) void prefill_qkv_bf16(
-    const bf16* __restrict__ weight, const bf16* __restrict__ h, const uint64_t* __restrict__ turn_per_position,
-    const uint64_t* __restrict__ position, bf16* __restrict__ q, bf16* __restrict__ k_chunk,
-    bf16* __restrict__ v_chunk, uint32_t n_tokens, uint32_t dim, uint32_t n_heads, uint32_t n_kv_heads,
-    uint32_t head_dim)
+template <typename W>
+__device__ void prefill_qkv(
+    const W* weight, const W* h, const uint64_t* turn_per_position, const uint64_t* position, bf16* q, bf16* k_chunk,
+    bf16* v_chunk, uint32_t n_tokens, uint32_t dim, uint32_t n_heads, uint32_t n_kv_heads, uint32_t head_dim)
 {
     const uint32_t row_dim = n_kv_heads * head_dim, n_out = n_heads * head_dim + 2 * row_dim;
     const Rows k{k_chunk, 0, n_tokens, row_dim}, v{v_chunk, 0, n_tokens, row_dim};
@@ -27,15 +26,22 @@ extern "C" __global__ __launch_bounds__(256, 1) void prefill_qkv_bf16(
         TurnedHeads{turn_per_position, position, q, k, v, n_tokens, n_heads, n_kv_heads, head_dim});
 }
 
+extern "C" __global__ __launch_bounds__(256, 1) void prefill_qkv_bf16(
+    const bf16* __restrict__ weight, const bf16* __restrict__ h, const uint64_t* __restrict__ turn_per_position,
+    const uint64_t* __restrict__ position, bf16* __restrict__ q, bf16* __restrict__ k_chunk,
+    bf16* __restrict__ v_chunk, uint32_t n_tokens, uint32_t dim, uint32_t n_heads, uint32_t n_kv_heads,
+    uint32_t head_dim)
+{
+    prefill_qkv(
+        weight, h, turn_per_position, position, q, k_chunk, v_chunk, n_tokens, dim, n_heads, n_kv_heads, head_dim);
+}
+
 extern "C" __global__ __launch_bounds__(256, 1) void prefill_qkv_f16(
     const f16* __restrict__ weight, const f16* __restrict__ h, const uint64_t* __restrict__ turn_per_position,
     const uint64_t* __restrict__ position, bf16* __restrict__ q, bf16* __restrict__ k_chunk,
     bf16* __restrict__ v_chunk, uint32_t n_tokens, uint32_t dim, uint32_t n_heads, uint32_t n_kv_heads,
     uint32_t head_dim)
 {
-    const uint32_t row_dim = n_kv_heads * head_dim, n_out = n_heads * head_dim + 2 * row_dim;
-    const Rows k{k_chunk, 0, n_tokens, row_dim}, v{v_chunk, 0, n_tokens, row_dim};
-    multiply_chunk(
-        weight, h, n_tokens, dim, ceil_div(n_out, tile_rows),
-        TurnedHeads{turn_per_position, position, q, k, v, n_tokens, n_heads, n_kv_heads, head_dim});
+    prefill_qkv(
+        weight, h, turn_per_position, position, q, k_chunk, v_chunk, n_tokens, dim, n_heads, n_kv_heads, head_dim);
 }

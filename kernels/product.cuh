@@ -19,6 +19,7 @@
 //   row tile 0       warp 0        warp 1
 //   row tile 1       warp n        warp n + 1     n segments
 #pragma once
+#include "mma.cuh"
 #include "tiles.cuh"
 
 constexpr uint32_t max_tokens = 8;         // the N of mma
@@ -26,23 +27,6 @@ constexpr uint32_t n_block_warps = 8;      // of every kernel that multiplies
 constexpr uint32_t n_group_columns = 32;   // of a tile
 constexpr uint32_t n_tile_elements = 512;  // 16 rows of them
 constexpr uint32_t n_flight_groups = 4;    // groups whose loads a warp has in flight: 4 KiB
-
-// sums [16 rows, 8 tokens] += a [16 rows, 16 columns] * b [16 columns, 8 tokens]
-__device__ inline void
-multiply_add(float (&sums)[4], uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3, uint32_t b0, uint32_t b1, bf16)
-{
-    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-        : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
-        : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
-}
-
-__device__ inline void
-multiply_add(float (&sums)[4], uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3, uint32_t b0, uint32_t b1, f16)
-{
-    asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-        : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
-        : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
-}
 
 // A lane's part of the tile that is `i` tiles behind `from`. Weights are read once, so they stay out of L1;
 // volatile, so that the load starts where it is written.
@@ -97,8 +81,8 @@ template <typename W> class Product {
     __device__ void multiply(float (&sums)[4], uint32_t i, uint4 b) const
     {
         const uint4(&a)[2] = flight[i];
-        multiply_add(sums, a[0].x, a[1].x, a[0].y, a[1].y, b.x, b.y, W());
-        multiply_add(sums, a[0].z, a[1].z, a[0].w, a[1].w, b.z, b.w, W());
+        mma(sums, {a[0].x, a[1].x, a[0].y, a[1].y}, b.x, b.y, W());
+        mma(sums, {a[0].z, a[1].z, a[0].w, a[1].w}, b.z, b.w, W());
     }
 
     // Multiplies what was fetched, by this lane's columns of x.

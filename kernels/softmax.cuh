@@ -21,6 +21,14 @@ constexpr uint32_t n_items = 1 << n_items_log2;  // whole ranges that hold all k
 constexpr uint32_t n_ranges = n_items + 1;  // of a row, at the most: it ends inside one and begins inside another
 constexpr float lowest = -3.4e38f;  // the maximum of no scores. It is finite: inf - inf would be NaN
 
+// Keys: positions, both ends included.
+struct Span {
+    uint32_t first, last;
+
+    __device__ bool has(uint32_t key) const { return first <= key && key <= last; }
+    __device__ bool has_some_of(uint32_t key, uint32_t n) const { return key <= last && key + n > first; }
+};
+
 // The logarithm of the size of the ranges of a row that sees some keys before its own.
 __device__ inline uint32_t range_log2(uint32_t n_before)
 {
