@@ -13,6 +13,7 @@ mod kernels {
     mod tile;
     mod noise;
     mod embed;
+    mod attention;
     mod decode_attention;
     mod commit;
     mod prefill_attention;
