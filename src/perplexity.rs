@@ -107,6 +107,11 @@ mod tests {
     }
 
     #[test]
+    fn a_likelihood_is_a_share_of_exponentials() {
+        assert!((nll(&[0.0, 3f32.ln()], 1) + 0.75f64.ln()).abs() < 1e-6);
+    }
+
+    #[test]
     fn a_token_that_is_one_of_four_alike_has_a_perplexity_of_four() {
         let mut estimate = Estimate::default();
         for _ in 0..3 {

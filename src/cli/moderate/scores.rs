@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 
+use gale::perplexity::nll;
 use gale::prompt::{self, ChatFormat, Message, Options, Role};
 use gale::session::Session;
 use gale::tokenizer::Tokenizer;
@@ -28,8 +29,8 @@ impl Scorer<'_> {
         let sequences: Vec<Vec<u32>> =
             question.categories.iter().map(|name| question_ids(name)).collect::<anyhow::Result<_>>()?;
         let n_common = n_common(&sequences);
-        self.session.reset()?;
-        self.session.prefill(&sequences[0][..n_common], &mut |_| ControlFlow::Continue(()))?;
+        // The question stands before every text, and the cache still holds it.
+        self.session.start(&sequences[0][..n_common], &mut |_| ControlFlow::Continue(()))?;
         let first = self.session.logits()?;
         let max_tried = self.session.max_decode();
         let mut likelihoods = vec![0.0; sequences.len()];
@@ -47,12 +48,12 @@ impl Scorer<'_> {
 
     /// The log-likelihood of an answer after the prompt, whose last logits are `first`.
     fn tried(&mut self, first: &[f32], answer: &[u32]) -> anyhow::Result<f64> {
-        let mut sum = log_probability(first, answer[0]);
+        let mut sum = -nll(first, answer[0]);
         if answer.len() > 1 {
             self.session.decode_many(&answer[..answer.len() - 1])?;
         }
         for (i, &id) in answer[1..].iter().enumerate() {
-            sum += log_probability(&self.session.logits_of(i)?, id);
+            sum -= nll(&self.session.logits_of(i)?, id);
         }
         Ok(sum)
     }
@@ -61,7 +62,7 @@ impl Scorer<'_> {
     fn scored(&mut self, ids: &[u32], n_prompt: usize) -> anyhow::Result<f64> {
         let (mut sum, mut at) = (0.0, n_prompt);
         self.session.score(&ids[..ids.len() - 1], ids.len() - n_prompt, &mut |logits| {
-            sum += log_probability(logits, ids[at]);
+            sum -= nll(logits, ids[at]);
             at += 1;
             Ok(())
         })?;
@@ -75,12 +76,6 @@ fn n_common(sequences: &[Vec<u32>]) -> usize {
     let shared = |other: &Vec<u32>| first.iter().zip(other).take_while(|(a, b)| a == b).count();
     let shortest = sequences.iter().map(Vec::len).min().expect("at least two");
     sequences.iter().map(shared).min().expect("at least two").min(shortest - 1)
-}
-
-fn log_probability(logits: &[f32], id: u32) -> f64 {
-    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let sum: f64 = logits.iter().map(|&logit| f64::from(logit - max).exp()).sum();
-    f64::from(logits[id as usize] - max) - sum.ln()
 }
 
 /// Log-likelihoods as probabilities that sum to one.
@@ -99,7 +94,6 @@ mod tests {
     fn likelihoods_become_probabilities() {
         let probabilities = normalised(&[-1000.0, -1000.0 + 3f64.ln()]);
         assert!((probabilities[0] - 0.25).abs() < 1e-12 && (probabilities[1] - 0.75).abs() < 1e-12);
-        assert!((log_probability(&[0.0, 3f32.ln()], 1) - 0.75f64.ln()).abs() < 1e-6);
     }
 
     #[test]
