@@ -20,6 +20,7 @@ mod profile;
 mod progress;
 mod sampling;
 mod serve;
+mod svg;
 mod synth;
 
 use std::fmt::Display;

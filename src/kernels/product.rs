@@ -1,6 +1,6 @@
 //! What the kernels that multiply have in common, see kernels/product.cuh.
 
-use super::bytes_of;
+use super::{bytes_of, tiles_shape};
 use crate::device::{Buffer, Device, Element, Grid};
 
 /// The most tokens that one launch takes.
@@ -37,6 +37,14 @@ pub fn norm_shared_bytes<W>(n_tokens: u32, dim: u32) -> u32 {
 /// What the norm reads: x, its squares, and the norm's weight.
 pub(super) fn norm_bytes<W>(n_tokens: u32, dim: u32) -> u64 {
     bytes_of::<f32>(&[n_tokens, dim]) + bytes_of::<f32>(&squares_shape(n_tokens, dim)) + bytes_of::<W>(&[dim])
+}
+
+/// What a product that is added to the residual stream needs: the weight, its input, the stream twice, and its squares.
+pub(super) fn residual_bytes<W>(n_tokens: u32, n_in: u32, n_out: u32) -> u64 {
+    bytes_of::<W>(&tiles_shape([n_out, n_in]))
+        + bytes_of::<W>(&[n_tokens, n_in])
+        + 2 * bytes_of::<f32>(&[n_tokens, n_out])
+        + bytes_of::<f32>(&squares_shape(n_tokens, n_out))
 }
 
 #[track_caller]

@@ -1,5 +1,5 @@
-use super::product::{assert_tokens, product_grid, squares_shape};
-use super::{assert_eights, bytes_of, count, tiles_shape};
+use super::product::{assert_tokens, product_grid, residual_bytes, squares_shape};
+use super::{assert_eights, count, tiles_shape};
 use crate::device::{Cost, Device, Grid, Result};
 use crate::kernel;
 use crate::kernel::{Half, In, Out};
@@ -38,11 +38,7 @@ impl<W: Half> Residual<'_, W> {
 
     /// The weight, h, x twice, and the squares.
     pub fn bytes(&self) -> u64 {
-        let Self { n_tokens, n_in, n_out, .. } = *self;
-        bytes_of::<W>(&tiles_shape([n_out, n_in]))
-            + bytes_of::<W>(&[n_tokens, n_in])
-            + 2 * bytes_of::<f32>(&[n_tokens, n_out])
-            + bytes_of::<f32>(&squares_shape(n_tokens, n_out))
+        residual_bytes::<W>(self.n_tokens, self.n_in, self.n_out)
     }
 
     /// A product and a sum a weight and token.

@@ -1,21 +1,8 @@
-use std::path::Path;
-
 use super::*;
+use crate::config::shapes::shape;
 
-/// Mistral 7B v0.1.
 fn mistral_7b() -> Config {
-    let config = Config::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/synth/mis_w8_1layer")).unwrap();
-    Config {
-        dim: 4096,
-        hidden_dim: 14336,
-        head_dim: 128,
-        n_layers: 32,
-        n_heads: 32,
-        n_kv_heads: 8,
-        vocab_size: 32000,
-        window: Some(4096),
-        ..config
-    }
+    shape("mistral-7b").unwrap()
 }
 
 const SIZES: Sizes = Sizes { n_slots: 4096, max_chunk: 512 };

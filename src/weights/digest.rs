@@ -25,9 +25,7 @@ impl Digest {
     pub fn add(&mut self, bytes: &[u8]) {
         self.0 = bytes.iter().fold(self.0, |it, byte| (it ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3));
     }
-}
 
-impl Digest {
     /// Of the whole files of a directory that decide what the model is asked and how its answer is read, where they are
     /// there.
     ///

@@ -3,7 +3,7 @@
 use crate::common::open;
 use crate::limits::COUNTING;
 use gale::{
-    config::{Config, WeightType},
+    config::{Config, WeightType, shapes::shape},
     device::Device,
     kernels::tiles_shape,
     model::{Forward, Keep, Model},
@@ -11,26 +11,14 @@ use gale::{
     sampler::{Limits, Sampling},
 };
 use half::bf16;
-use std::{collections::BTreeMap, path::Path, sync::PoisonError};
+use std::{collections::BTreeMap, sync::PoisonError};
 
 const KERNELS: [&str; 7] =
     ["embed_bf16", "qkv_bf16", "decode_attention_bf16", "residual_bf16", "gate_up_bf16", "lm_head_bf16", "sample"];
 const N_SLOTS: u32 = 4096;
 
 fn mistral() -> Config {
-    let config = Config::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/synth/mis_w8_1layer")).unwrap();
-    Config {
-        dim: 4096,
-        hidden_dim: 14336,
-        head_dim: 128,
-        n_layers: 1,
-        n_heads: 32,
-        n_kv_heads: 8,
-        vocab_size: 32000,
-        window: Some(N_SLOTS),
-        tie_embeddings: true,
-        ..config
-    }
+    Config { n_layers: 1, tie_embeddings: true, ..shape("mistral-7b").unwrap() }
 }
 
 /// The model with weights of zeros: what is in them makes no difference here.

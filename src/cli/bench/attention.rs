@@ -7,7 +7,6 @@
 mod layer;
 mod plot;
 
-use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -93,9 +92,7 @@ impl AttentionArgs {
         format: Format,
         output: Output,
     ) -> anyhow::Result<ExitCode> {
-        if let Some(path) = &self.svg {
-            write(path, "")?; // before anything takes time
-        }
+        let svg = self.svg.as_deref().map(|path| Output::open(Some(path))).transpose()?;
         let device = Device::open(choice)?;
         if let (true, Some(n)) = (device.is_emulator(), repetitions) {
             let expected = "none on the emulator, whose counts are the same each time".to_owned();
@@ -103,8 +100,8 @@ impl AttentionArgs {
         }
         let rows = SIZES.map(|n_tokens| measure(&device, n_tokens, repetitions.unwrap_or(5)));
         let rows = rows.into_iter().collect::<anyhow::Result<Vec<Row>>>()?;
-        if let Some(path) = &self.svg {
-            write(path, &plot::draw(&rows, device.name()))?;
+        if let Some(svg) = svg {
+            svg.write(&plot::draw(&rows, device.name()))?;
         }
         let is_emulator = device.is_emulator();
         if is_emulator && format != Format::Md {
@@ -119,10 +116,6 @@ impl AttentionArgs {
         })?;
         Ok(ExitCode::SUCCESS)
     }
-}
-
-fn write(path: &PathBuf, text: &str) -> Result<(), Error> {
-    fs::write(path, text).map_err(|error| Error::Write { path: path.clone(), reason: error.to_string() })
 }
 
 fn measure(device: &Device, n_tokens: u32, n_runs: u32) -> anyhow::Result<Row> {

@@ -6,6 +6,7 @@ use gale::roofline::{CARDS, Card};
 
 use super::rows::Row;
 use super::table::{Profiled, predicted_us, us};
+use crate::cli::svg::escaped;
 
 const WIDTH: f64 = 760.0;
 const HEIGHT: f64 = 460.0;
@@ -124,6 +125,6 @@ fn line(svg: &mut String, [x0, y0, x1, y1]: [f64; 4], colour: &str) {
 }
 
 fn text(svg: &mut String, x: f64, y: f64, anchor: &str, text: &str) {
-    let text = text.replace('&', "&amp;").replace('<', "&lt;");
+    let text = escaped(text);
     let _ = writeln!(svg, "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{text}</text>");
 }

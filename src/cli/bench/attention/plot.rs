@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use gale::plan::Bytes;
 
 use super::{Row, WINDOW, Work};
+use crate::cli::svg::escaped;
 
 const WIDTH: f64 = 800.0;
 const HEIGHT: f64 = 360.0;
@@ -67,10 +68,6 @@ fn milliseconds(it: &Work) -> f64 {
 
 fn millions(it: f64) -> String {
     if it >= 1e9 { format!("{}G", it / 1e9) } else { format!("{}M", it / 1e6) }
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;")
 }
 
 impl Panel<'_> {

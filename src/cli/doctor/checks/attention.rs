@@ -7,21 +7,33 @@ use half::bf16;
 
 use super::{Number, expect};
 
+const HEAD_DIM: usize = 16;
+/// The position in each slot, position % 4, before the tokens.
+const IN_RING: [usize; 4] = [4, 5, 2, 3];
+
+fn row(value: f32) -> [bf16; HEAD_DIM] {
+    [bf16::from_f32(value); HEAD_DIM]
+}
+
+fn key(position: usize) -> [bf16; HEAD_DIM] {
+    row(if position == 5 { 32.0 } else { 0.0 })
+}
+
+fn value(position: usize) -> [bf16; HEAD_DIM] {
+    row(position as f32 + 1.0)
+}
+
 /// Tokens 6 and 7 with a window of 4, and 2 to 5 in the ring. Query head 0 looks at all it sees alike, head 1 at the
 /// key of 5 alone. The value of position p is p + 1, so that their means are exact.
 pub fn attends<W: Number>(device: &Device) -> Result<()> {
-    const HEAD_DIM: usize = 16;
-    let row = |value: f32| [bf16::from_f32(value); HEAD_DIM];
-    let key = |position: usize| row(if position == 5 { 32.0 } else { 0.0 });
-    let value = |position: usize| row(position as f32 + 1.0);
-    let (in_ring, staged) = ([4, 5, 2, 3], [6, 7, 0, 0, 0, 0, 0, 0]); // slot = position % 4
+    let staged = [6, 7, 0, 0, 0, 0, 0, 0];
     let n_ranges = N_RANGES as usize;
     let (mut partials, mut softmaxes) = (device.alloc(&[2, 2, n_ranges, HEAD_DIM])?, device.alloc(&[n_ranges, 2, 2])?);
     let mut out = device.alloc::<W>(&[2, 2, HEAD_DIM])?;
     DecodeAttention {
         q: &device.upload(&[row(0.0), row(32.0), row(0.0), row(32.0)].concat())?,
-        k_ring: &device.upload(&in_ring.map(key).concat())?,
-        v_ring: &device.upload(&in_ring.map(value).concat())?,
+        k_ring: &device.upload(&IN_RING.map(key).concat())?,
+        v_ring: &device.upload(&IN_RING.map(value).concat())?,
         k_staged: &device.upload(&staged.map(key).concat())?,
         v_staged: &device.upload(&staged.map(value).concat())?,
         position: &device.upload(&[6u64])?,
@@ -46,9 +58,8 @@ pub fn attends<W: Number>(device: &Device) -> Result<()> {
 
 /// Positions 6, 7 and 8 go to slots 2, 3 and 0 of 4; slot 1 stays.
 pub fn commits(device: &Device) -> Result<()> {
-    const DIM: usize = 8;
-    let row = |value: i32| [bf16::from_f32(value as f32); DIM];
-    let (old, new) = ([10, 11, 12, 13].map(row).concat(), [6, 7, 8, 9, 0, 0, 0, 0].map(row).concat());
+    let (old, new) =
+        ([10.0, 11.0, 12.0, 13.0].map(row).concat(), [6.0, 7.0, 8.0, 9.0, 0.0, 0.0, 0.0, 0.0].map(row).concat());
     let (mut k_ring, mut v_ring) = (device.upload(&old)?, device.upload(&old)?);
     Commit {
         k_staged: &device.upload(&new)?,
@@ -59,27 +70,23 @@ pub fn commits(device: &Device) -> Result<()> {
         n_tokens: 3,
         n_layers: 1,
         n_kv_heads: 1,
-        head_dim: DIM as u32,
+        head_dim: HEAD_DIM as u32,
         n_slots: 4,
     }
     .launch(device)?;
-    let expected = [8, 11, 6, 7].map(row).concat();
+    let expected = [8.0, 11.0, 6.0, 7.0].map(row).concat();
     expect("k_ring", &k_ring.to_vec()?, &expected)?;
     expect("v_ring", &v_ring.to_vec()?, &expected)
 }
 
 /// Tokens 6 to 8 with a window of 4, and 2 to 5 in the ring, as above.
 pub fn attends_chunk<W: Number>(device: &Device) -> Result<()> {
-    const HEAD_DIM: usize = 16;
-    let row = |value: f32| [bf16::from_f32(value); HEAD_DIM];
-    let key = |position: usize| row(if position == 5 { 32.0 } else { 0.0 });
-    let value = |position: usize| row(position as f32 + 1.0);
-    let (in_ring, chunk) = ([4, 5, 2, 3], [6, 7, 8]); // slot = position % 4
+    let chunk = [6, 7, 8];
     let mut out = device.alloc::<W>(&[3, 2, HEAD_DIM])?;
     PrefillAttention {
         q: &device.upload(&[row(0.0), row(32.0)].concat().repeat(3))?,
-        k_ring: &device.upload(&in_ring.map(key).concat())?,
-        v_ring: &device.upload(&in_ring.map(value).concat())?,
+        k_ring: &device.upload(&IN_RING.map(key).concat())?,
+        v_ring: &device.upload(&IN_RING.map(value).concat())?,
         k_chunk: &device.upload(&chunk.map(key).concat())?,
         v_chunk: &device.upload(&chunk.map(value).concat())?,
         position: &device.upload(&[6u64])?,
@@ -100,9 +107,8 @@ pub fn attends_chunk<W: Number>(device: &Device) -> Result<()> {
 
 /// Positions 6, 7 and 8 go to slots 2, 3 and 0 of 4, in the second layer; slot 1 and the first layer stay.
 pub fn writes_rings(device: &Device) -> Result<()> {
-    const DIM: usize = 8;
-    let row = |value: i32| [bf16::from_f32(value as f32); DIM];
-    let (old, new) = ([10, 11, 12, 13, 20, 21, 22, 23].map(row).concat(), [6, 7, 8].map(row).concat());
+    let (old, new) =
+        ([10.0, 11.0, 12.0, 13.0, 20.0, 21.0, 22.0, 23.0].map(row).concat(), [6.0, 7.0, 8.0].map(row).concat());
     let (mut k_ring, mut v_ring) = (device.upload(&old)?, device.upload(&old)?);
     RingWrite {
         k_chunk: &device.upload(&new)?,
@@ -112,12 +118,12 @@ pub fn writes_rings(device: &Device) -> Result<()> {
         v_ring: &mut v_ring,
         n_tokens: 3,
         n_kv_heads: 1,
-        head_dim: DIM as u32,
+        head_dim: HEAD_DIM as u32,
         n_slots: 4,
         layer: 1,
     }
     .launch(device)?;
-    let expected = [10, 11, 12, 13, 8, 21, 6, 7].map(row).concat();
+    let expected = [10.0, 11.0, 12.0, 13.0, 8.0, 21.0, 6.0, 7.0].map(row).concat();
     expect("k_ring", &k_ring.to_vec()?, &expected)?;
     expect("v_ring", &v_ring.to_vec()?, &expected)
 }
