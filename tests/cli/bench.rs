@@ -126,6 +126,21 @@ fn bench_shows_what_a_window_saves() {
     assert!(lines.len() == 4 && lines.iter().all(|line| line.matches(',').count() == 8), "{picture}");
 }
 
+/// The figures of the JSON, those of an object under both names.
+#[test]
+fn bench_of_attention_as_csv() {
+    let csv = emulated(&["bench", "--attention", "-o", "csv"]).expect_ok().stdout;
+    let lines: Vec<Vec<&str>> = csv.lines().map(|line| line.split(',').collect()).collect();
+    let [keys, rows @ ..] = &lines[..] else { panic!("{csv}") };
+    assert!(rows.len() == 8 && rows.iter().all(|row| row.len() == keys.len()), "{csv}");
+    let value = |row: &[&str], key: &str| row[keys.iter().position(|it| *it == key).unwrap()].to_owned();
+    assert_eq!(value(&rows[5], "n_tokens"), "32768");
+    assert_eq!(value(&rows[5], "full_ms"), "", "nothing is timed here");
+    let [full, windowed, ratio] =
+        ["full_mma", "windowed_mma", "mma_ratio"].map(|key| value(&rows[5], key).parse::<f64>().unwrap());
+    assert!((windowed / full - ratio).abs() < 1e-12 && ratio < 0.25, "{csv}");
+}
+
 #[test]
 fn bench_of_attention_takes_no_model() {
     let model = golden("mis_w8_1layer");
