@@ -13,49 +13,13 @@
 // The bits are those of product.cuh, with any shape, grid and number of tokens: the same mma of the same columns in the
 // same order, from zero for each segment of a row, and the segments' sums added in order. There a warp has a segment
 // and no more; here a warp has all of them in turn, and keeps a second set of sums, `totals`.
+//
+// A few tokens make fewer large parts than there are multiprocessors. Then several blocks share the columns of a part,
+// each has a share of them, whole segments, and the last to come adds up what all have stored (parts.cuh).
 #pragma once
 #include "async_copy.cuh"
-#include "product.cuh"
-
-constexpr uint32_t n_block_threads = n_block_warps * 32;
-constexpr uint32_t n_tile_pieces = n_tile_elements / piece_columns;  // of 16 bytes
-constexpr uint32_t n_token_pieces = n_group_columns / piece_columns;
-constexpr uint32_t n_stages_pieces = 96 * 1024 / 16;  // what a block may have on every card from Ampere on
-constexpr uint32_t n_panel_blocks = 8;                 // of tokens that rows are multiplied by before the next rows
-
-// How much of the result a block makes: each of its warps has n_tiles row tiles and n_octets times eight tokens. Totals
-// of more than 64 elements a lane are in shared memory, behind the stages.
-template <uint32_t n_row_warps_, uint32_t n_tiles_, uint32_t n_octets_, uint32_t n_stage_groups_> struct Shape {
-    static constexpr uint32_t n_row_warps = n_row_warps_, n_tiles = n_tiles_, n_octets = n_octets_;
-    static constexpr uint32_t n_stage_groups = n_stage_groups_;
-    static constexpr bool has_shared_totals = n_tiles * n_octets * 4 > 64;
-    static constexpr uint32_t n_block_tiles = n_row_warps * n_tiles;
-    static constexpr uint32_t n_block_tokens = n_block_warps / n_row_warps * n_octets * 8;
-    static constexpr uint32_t n_weight_pieces = n_block_tiles * n_stage_groups * n_tile_pieces;    // of a stage
-    static constexpr uint32_t n_input_pieces = n_block_tokens * n_stage_groups * n_token_pieces;  // of a stage
-    static constexpr uint32_t n_slot_pieces = n_weight_pieces + n_input_pieces;
-    static constexpr uint32_t n_slots = n_stages_pieces / n_slot_pieces;
-    static constexpr uint32_t n_shared_bytes =
-        (n_stages_pieces + (has_shared_totals ? n_tiles * n_octets * n_block_threads : 0)) * 16;
-
-    // Pieces of 16 bytes that pass through shared memory for a group: written once, read by each warp that needs them.
-    static constexpr uint32_t n_moved_pieces = n_slot_pieces / n_stage_groups
-        + n_block_warps * (n_tiles * n_tile_pieces + n_octets * 8 * n_token_pieces);
-
-    static __device__ uint32_t n_blocks(uint32_t n_matrix_tiles, uint32_t n_tokens)
-    {
-        return ceil_div(n_matrix_tiles, n_block_tiles) * ceil_div(n_tokens, n_block_tokens);
-    }
-
-    // What the block with most to do moves, if it has so much shared memory.
-    static __device__ uint32_t cost(uint32_t n_matrix_tiles, uint32_t n_tokens)
-    {
-        uint32_t n_bytes;
-        asm("mov.u32 %0, %%dynamic_smem_size;" : "=r"(n_bytes));
-        if (n_bytes < n_shared_bytes) return ~0u;
-        return ceil_div(n_blocks(n_matrix_tiles, n_tokens), gridDim.x) * n_moved_pieces;
-    }
-};
+#include "parts.cuh"
+#include "ticket.cuh"
 
 // A thread's sums over the segments so far.
 template <typename S> class Totals {
@@ -73,42 +37,45 @@ public:
     }
 };
 
-// The product, as far as this block makes it.
-template <typename W, typename S> class ChunkProduct {
+// The product, as far as this block makes it. A turn of a block is a share of a part of the result.
+template <typename W, typename S, typename P> class ChunkProduct {
     const W *weight, *h;
-    uint32_t n_tokens, n_in, n_tiles, n_groups, n_blocks;
+    uint32_t n_tokens, n_in, n_tiles, n_groups, n_shares, n_share_groups, n_turns;
     uint4* slots;  // [n_slots, n_slot_pieces] in shared memory
 
     struct Place {
-        uint32_t first_tile, first_token;
+        uint32_t first_tile, first_token, first_group, end_group;
     };
 
     // The stage that is fetched next.
-    uint32_t next_block, next_group, next_slot = 0;
+    uint32_t next_turn, next_group, next_slot = 0;
     Place next;
 
     // Blocks that run at the same time should share rows and tokens, so that L2 has them: all rows with up to
     // n_panel_blocks blocks of tokens, then all rows with the next.
-    __device__ Place place(uint32_t block) const
+    __device__ Place place(uint32_t turn) const
     {
+        const uint32_t part = turn / n_shares, first_group = turn % n_shares * n_share_groups;
         const uint32_t n_row_blocks = ceil_div(n_tiles, S::n_block_tiles);
-        const uint32_t first = block / (n_row_blocks * n_panel_blocks) * n_panel_blocks;
+        const uint32_t first = part / (n_row_blocks * n_panel_blocks) * n_panel_blocks;
         const uint32_t width = min(n_panel_blocks, ceil_div(n_tokens, S::n_block_tokens) - first);
-        const uint32_t in_panel = block - first * n_row_blocks;
-        return {in_panel / width * S::n_block_tiles, (first + in_panel % width) * S::n_block_tokens};
+        const uint32_t in_panel = part - first * n_row_blocks;
+        return {in_panel / width * S::n_block_tiles, (first + in_panel % width) * S::n_block_tokens, first_group,
+                min(first_group + n_share_groups, n_groups)};
     }
 
-    __device__ void fetch_from(uint32_t block)
+    __device__ void fetch_from(uint32_t turn)
     {
-        next_block = block;
-        next_group = 0;
-        if (block < n_blocks) next = place(block);
+        next_turn = turn;
+        if (turn >= n_turns) return;
+        next = place(turn);
+        next_group = next.first_group;
     }
 
     // Starts to copy the next stage of this block's parts of the result. What lies outside the matrices is zero.
     __device__ void fetch()
     {
-        if (next_block < n_blocks) {
+        if (next_turn < n_turns) {
             const Place at = next;
             uint4* to = slots + next_slot * S::n_slot_pieces;
             const W* tiles = weight + (size_t(at.first_tile) * n_groups + next_group) * n_tile_elements;
@@ -132,7 +99,7 @@ template <typename W, typename S> class ChunkProduct {
             }
             next_slot = next_slot + 1 < S::n_slots ? next_slot + 1 : 0;
             next_group += S::n_stage_groups;
-            if (next_group >= n_groups) fetch_from(next_block + gridDim.x);
+            if (next_group >= at.end_group) fetch_from(next_turn + gridDim.x);
         }
         end_group();
     }
@@ -156,32 +123,70 @@ template <typename W, typename S> class ChunkProduct {
         }
     }
 
+    static __device__ void add(float4& total, float4 sum)
+    {
+        total = make_float4(total.x + sum.x, total.y + sum.y, total.z + sum.z, total.w + sum.w);
+    }
+
+    // A segment's sums, which are zero then.
+    static __device__ float4 take(float (&sum)[4])
+    {
+        const float4 it = make_float4(sum[0], sum[1], sum[2], sum[3]);
+        sum[0] = sum[1] = sum[2] = sum[3] = 0;
+        return it;
+    }
+
+    // Where this thread's sums of a segment of a part are stored, one float4 every n_block_threads.
+    __device__ float4* sums_of(const P& shares, uint32_t part, uint32_t segment) const
+    {
+        const size_t row = size_t(part) * segments_of(n_in) + segment;
+        return shares.sums + row * (S::n_tiles * S::n_octets * n_block_threads) + threadIdx.x;
+    }
+
+    // Whether this block is the last with a share of its part. Then it has the totals of all of them.
+    template <typename Each> __device__ bool meet(const P& shares, uint32_t turn, bool is_used, Each each) const
+    {
+        const uint32_t part = turn / n_shares, n_segments = segments_of(n_in);
+        float4* first = sums_of(shares, part, 0);
+        if (is_used && turn % n_shares == 0)
+            each([&](auto&, float4& total, uint32_t place) { first[place] = total; });
+        if (!is_last_block(shares.tickets + part, n_shares - 1)) return false;
+        if (is_used) each([&](auto&, float4& total, uint32_t place) { total = __ldcg(first + place); });
+#pragma unroll 1
+        for (uint32_t segment = n_segments / n_shares; is_used && segment < n_segments; segment++) {
+            const float4* from = sums_of(shares, part, segment);
+            each([&](auto&, float4& total, uint32_t place) { add(total, __ldcg(from + place)); });
+        }
+        return true;
+    }
+
 public:
     __device__ ChunkProduct(
-        const W* weight, const W* h, uint32_t n_tokens, uint32_t n_in, uint32_t n_tiles, uint4* shared)
+        const W* weight, const W* h, uint32_t n_tokens, uint32_t n_in, uint32_t n_tiles, uint32_t n_shares,
+        uint4* shared)
         : weight(weight), h(h), n_tokens(n_tokens), n_in(n_in), n_tiles(n_tiles), n_groups(n_column_groups(n_in)),
-          n_blocks(S::n_blocks(n_tiles, n_tokens)), slots(shared)
+          n_shares(n_shares), n_share_groups(Segments(n_in).n / n_shares * Segments(n_in).n_groups_each),
+          n_turns(S::n_parts(n_tiles, n_tokens) * n_shares), slots(shared)
     {
         fetch_from(blockIdx.x);
     }
 
     // `finish(tile, g, token, low, high)` gets the sums as in Product::run; tile and token may be past the last.
-    template <typename Finish> __device__ void run(Finish finish)
+    template <typename Finish> __device__ void run(P shares, Finish finish)
     {
         const uint32_t warp = threadIdx.x / 32, lane = threadIdx.x % 32;
         const uint32_t own_tile = warp % S::n_row_warps * S::n_tiles;
         const uint32_t own_token = warp / S::n_row_warps * S::n_octets * 8;
         const uint4* own_tiles = slots + own_tile * S::n_stage_groups * n_tile_pieces + lane;
         const uint4* own_tokens = slots + S::n_weight_pieces + own_token * n_token_pieces + lane;
-        const uint32_t n_segment_groups = ceil_div(n_groups, segments_of(n_in));
-        const bool has_empty = ceil_div(n_groups, n_segment_groups) < segments_of(n_in);
-        const float empty = has_empty ? 0.f : -0.f;  // the sums of segments without columns, which makes +0 of a -0
+        const Segments segments(n_in);
+        const float empty = segments.has_empty() ? 0.f : -0.f;  // their sums, which make +0 of a -0
 
 #pragma unroll 1
         for (uint32_t i = 0; i + 1 < S::n_slots; i++) fetch();
         uint32_t slot = 0;
-        for (uint32_t block = blockIdx.x; block < n_blocks; block += gridDim.x) {
-            const Place at = place(block);
+        for (uint32_t turn = blockIdx.x; turn < n_turns; turn += gridDim.x) {
+            const Place at = place(turn);
             const bool is_used = at.first_tile + own_tile < n_tiles && at.first_token + own_token < n_tokens;
             float sums[S::n_tiles][S::n_octets][4] = {};
             Totals<S> totals(slots);
@@ -189,28 +194,36 @@ public:
 #pragma unroll
                 for (uint32_t i = 0; i < S::n_tiles; i++)
 #pragma unroll
-                    for (uint32_t j = 0; j < S::n_octets; j++) change(sums[i][j], totals.of(i, j));
+                    for (uint32_t j = 0; j < S::n_octets; j++)
+                        change(sums[i][j], totals.of(i, j), (i * S::n_octets + j) * n_block_threads);
             };
-            each([](float(&)[4], float4& total) { total = make_float4(-0.f, -0.f, -0.f, -0.f); });  // -0 + x is x
-            uint32_t n_left = n_segment_groups;
+            each([](auto&, float4& total, uint32_t) { total = make_float4(-0.f, -0.f, -0.f, -0.f); });  // -0 + x is x
+            uint32_t n_left = segments.n_groups_each;
 #pragma unroll 1
-            for (uint32_t group = 0; group < n_groups; group += S::n_stage_groups) {
+            for (uint32_t group = at.first_group; group < at.end_group; group += S::n_stage_groups) {
                 wait_for_groups<S::n_slots - 2>();
                 __syncthreads();  // every thread's copies of this stage are there; and the stage before was multiplied
                 fetch();
                 const uint32_t from = slot * S::n_slot_pieces;
                 slot = slot + 1 < S::n_slots ? slot + 1 : 0;
 #pragma unroll 1
-                for (uint32_t i = 0; is_used && i < min(S::n_stage_groups, n_groups - group); i++) {
+                for (uint32_t i = 0; is_used && i < min(S::n_stage_groups, at.end_group - group); i++) {
                     multiply(sums, own_tiles + from + i * n_tile_pieces,
                              own_tokens + from + i * S::n_block_tokens * n_token_pieces);
-                    if (--n_left > 0 && group + i + 1 < n_groups) continue;
-                    n_left = n_segment_groups;
-                    each([](float(&sum)[4], float4& total) {
-                        total = make_float4(total.x + sum[0], total.y + sum[1], total.z + sum[2], total.w + sum[3]);
-                        sum[0] = sum[1] = sum[2] = sum[3] = 0;
-                    });
+                    if (--n_left > 0 && group + i + 1 < at.end_group) continue;
+                    n_left = segments.n_groups_each;
+                    if constexpr (P::are_allowed) {
+                        if (at.first_group > 0) {
+                            float4* to = sums_of(shares, turn / n_shares, (group + i) / segments.n_groups_each);
+                            each([&](auto& sum, float4&, uint32_t place) { to[place] = take(sum); });
+                            continue;
+                        }
+                    }
+                    each([&](auto& sum, float4& total, uint32_t) { add(total, take(sum)); });
                 }
+            }
+            if constexpr (P::are_allowed) {
+                if (n_shares > 1 && !meet(shares, turn, is_used, each)) continue;
             }
             if (!is_used) continue;
             const auto finish_both = [&](uint32_t i, uint32_t j) {
@@ -233,9 +246,9 @@ public:
 
 // The product, on the shape that suits the grid: large parts move less through shared memory, but blocks that run at
 // once should all have work to the end.
-template <typename W, typename Finish>
-__device__ void
-multiply_chunk(const W* weight, const W* h, uint32_t n_tokens, uint32_t n_in, uint32_t n_tiles, Finish finish)
+template <typename W, typename P, typename Finish>
+__device__ void multiply_chunk(
+    const W* weight, const W* h, uint32_t n_tokens, uint32_t n_in, uint32_t n_tiles, P shares, Finish finish)
 {
     extern __shared__ uint4 shared[];
     using Rows64Tokens16 = Shape<4, 1, 1, 2>;
@@ -244,23 +257,32 @@ multiply_chunk(const W* weight, const W* h, uint32_t n_tokens, uint32_t n_in, ui
     using Rows128Tokens64 = Shape<4, 2, 4, 2>;
     using Rows128Tokens128 = Shape<2, 4, 4, 2>;
     using Rows256Tokens128 = Shape<4, 4, 8, 1>;
-    uint32_t least = ~0u;
-    const auto is_best = [&](auto shape) {
+    const Segments segments(n_in);
+    uint32_t best = 0, n_shares = 1, least = ~0u;
+    const auto consider = [&](uint32_t index, auto shape) {
+        const auto with = [&](uint32_t n, uint32_t cost) {
+            if (cost >= least) return;
+            best = index;
+            n_shares = n;
+            least = cost;
+        };
         const uint32_t cost = shape.cost(n_tiles, n_tokens);
-        const bool is_less = cost < least;
-        least = min(least, cost);
-        return is_less;
+        with(1, cost);
+        if constexpr (P::are_allowed) {
+            const uint32_t n = shape.n_shares(n_tiles, n_tokens, segments);
+            if (n > 1 && cost < ~0u) with(n, shape.cost_of_shares(n, segments));
+        }
     };
     const auto run = [&](auto shape) {
-        ChunkProduct<W, decltype(shape)>(weight, h, n_tokens, n_in, n_tiles, shared).run(finish);
+        using Product = ChunkProduct<W, decltype(shape), P>;
+        Product(weight, h, n_tokens, n_in, n_tiles, P::are_allowed ? n_shares : 1, shared).run(shares, finish);
     };
-    uint32_t best = 0;
-    is_best(Rows64Tokens16());
-    if (is_best(Rows64Tokens32())) best = 1;
-    if (is_best(Rows64Tokens64())) best = 2;
-    if (is_best(Rows128Tokens64())) best = 3;
-    if (is_best(Rows128Tokens128())) best = 4;
-    if (is_best(Rows256Tokens128())) best = 5;
+    consider(0, Rows64Tokens16());
+    consider(1, Rows64Tokens32());
+    consider(2, Rows64Tokens64());
+    consider(3, Rows128Tokens64());
+    consider(4, Rows128Tokens128());
+    consider(5, Rows256Tokens128());
     switch (best) {
     case 0: return run(Rows64Tokens16());
     case 1: return run(Rows64Tokens32());

@@ -32,6 +32,7 @@
 //
 // Right for every grid; a block for each kv head and item is fastest.
 #include "step_rows.cuh"
+#include "ticket.cuh"
 
 // Where a thread's four values of 64 dims of eight columns are, after their exchange through shared memory. A warp has
 // two columns, so that warps of columns that are not there have nothing to do.
@@ -146,17 +147,13 @@ __device__ void store_range(
 }
 
 // Draws a ticket of an octet. If this block is the last of a kv head's items to come here, one more than `n_others`, it
-// sees what all of them stored, and will add it. The ticket is then zero again.
+// sees what all of them stored, and will add it.
 __device__ inline void draw(Shared& shared, uint32_t* tickets, uint32_t octet, uint32_t n_others, bool is_first)
 {
     __syncthreads();  // the block has stored its ranges, which the ticket releases
     if (threadIdx.x != 0) return;
-    uint32_t n_before;  // #memory-consistency-model, release and acquire patterns
-    asm volatile("atom.acq_rel.gpu.global.inc.u32 %0, [%1], %2;"
-                 : "=r"(n_before)
-                 : "l"(tickets + octet), "r"(n_others)
-                 : "memory");
-    shared.to_combine = (is_first ? 0 : shared.to_combine) | uint32_t(n_before == n_others) << octet;
+    const bool is_last = draws_last(tickets + octet, n_others);
+    shared.to_combine = (is_first ? 0 : shared.to_combine) | uint32_t(is_last) << octet;
 }
 
 // Adds the ranges of eight columns and writes their output.

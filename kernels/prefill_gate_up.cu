@@ -14,13 +14,15 @@ extern "C" __global__ __launch_bounds__(256, 1) void prefill_gate_up_bf16(
     uint32_t dim, uint32_t hidden_dim)
 {
     multiply_chunk(
-        weight, h, n_tokens, dim, ceil_div(2 * hidden_dim, tile_rows), SwiGlu<bf16>{act, n_tokens, hidden_dim});
+        weight, h, n_tokens, dim, ceil_div(2 * hidden_dim, tile_rows), NoShares(),
+        SwiGlu<bf16>{act, n_tokens, hidden_dim});
 }
 
 extern "C" __global__ __launch_bounds__(256, 1) void prefill_gate_up_f16(
-    const f16* __restrict__ weight, const f16* __restrict__ h, f16* __restrict__ act, uint32_t n_tokens,
-    uint32_t dim, uint32_t hidden_dim)
+    const f16* __restrict__ weight, const f16* __restrict__ h, f16* __restrict__ act, uint32_t n_tokens, uint32_t dim,
+    uint32_t hidden_dim)
 {
     multiply_chunk(
-        weight, h, n_tokens, dim, ceil_div(2 * hidden_dim, tile_rows), SwiGlu<f16>{act, n_tokens, hidden_dim});
+        weight, h, n_tokens, dim, ceil_div(2 * hidden_dim, tile_rows), NoShares(),
+        SwiGlu<f16>{act, n_tokens, hidden_dim});
 }

@@ -22,7 +22,7 @@ __device__ void prefill_qkv(
     const uint32_t row_dim = n_kv_heads * head_dim, n_out = n_heads * head_dim + 2 * row_dim;
     const Rows k{k_chunk, 0, n_tokens, row_dim}, v{v_chunk, 0, n_tokens, row_dim};
     multiply_chunk(
-        weight, h, n_tokens, dim, ceil_div(n_out, tile_rows),
+        weight, h, n_tokens, dim, ceil_div(n_out, tile_rows), NoShares(),
         TurnedHeads{turn_per_position, position, q, k, v, n_tokens, n_heads, n_kv_heads, head_dim});
 }
 

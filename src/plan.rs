@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::config::{Config, WeightType};
-use crate::kernels::{MAX_TOKENS, N_RANGES, SAMPLE_PARAMS, n_tiled, squares_shape};
+use crate::kernels::{
+    MAX_TOKENS, N_RANGES, SAMPLE_PARAMS, n_tiled, part_tickets_shape, segment_sums_shape, squares_shape,
+};
 use crate::weights::names;
 
 /// What the user can choose, and memory depends on.
@@ -142,6 +144,8 @@ impl Plan {
         add("partials", F32, &[MAX_TOKENS, n_heads, N_RANGES, head_dim]); // of attention over ranges of the keys
         add("softmaxes", F32x2, &[N_RANGES, MAX_TOKENS, n_heads]);
         add("tickets", U32, &[n_heads + n_kv_heads]);
+        add("segment_sums", F32, &segment_sums_shape(n_rows, dim)); // of O and down, where blocks share columns
+        add("part_tickets", U32, &part_tickets_shape(n_rows, dim));
         add("act", weight, &[n_rows, hidden_dim]);
         add("logits", F32, &[MAX_TOKENS, vocab_size]);
         add("best", U64, &[MAX_TOKENS]); // code of each row's best token

@@ -28,6 +28,7 @@ mod prefill_residual;
 mod prefill_gate_up;
 
 pub use advance::Advance;
+pub use chunk::{part_tickets_shape, segment_sums_shape};
 pub use commit::Commit;
 pub use copy::Copy;
 pub use decode_attention::{DecodeAttention, N_PARTS, N_RANGES, NO_WINDOW, max_step_tokens};

@@ -5,6 +5,8 @@ use crate::device::{Buffer, Device, Element, Grid};
 
 /// The most tokens that one launch takes.
 pub const MAX_TOKENS: u32 = 8;
+/// Pieces that the columns of a row are cut into, if it is long.
+pub(super) const MAX_SEGMENTS: u32 = 8;
 /// Rows of a weight that are multiplied at once.
 const TILE_ROWS: u32 = 16;
 /// Columns of a tile.

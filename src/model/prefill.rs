@@ -80,12 +80,32 @@ impl<W: Half> Model<W> {
             }
             .launch(device)?;
             let (x, squares) = (&mut s.x, &mut s.squares);
-            PrefillResidual { weight: &w.o, h: &s.attended, x, squares, n_tokens, n_in: q_dim, n_out: dim }
-                .launch(device)?;
+            PrefillResidual {
+                weight: &w.o,
+                h: &s.attended,
+                x,
+                squares,
+                segment_sums: &mut s.segment_sums,
+                part_tickets: &mut s.part_tickets,
+                n_tokens,
+                n_in: q_dim,
+                n_out: dim,
+            }
+            .launch(device)?;
             Norm { x, squares, norm: &w.ffn_norm, h: &mut s.h, n_tokens, dim, eps }.launch(device)?;
             PrefillGateUp { weight: &w.gate_up, h: &s.h, act: &mut s.act, n_tokens, dim, hidden_dim }.launch(device)?;
-            PrefillResidual { weight: &w.down, h: &s.act, x, squares, n_tokens, n_in: hidden_dim, n_out: dim }
-                .launch(device)?;
+            PrefillResidual {
+                weight: &w.down,
+                h: &s.act,
+                x,
+                squares,
+                segment_sums: &mut s.segment_sums,
+                part_tickets: &mut s.part_tickets,
+                n_tokens,
+                n_in: hidden_dim,
+                n_out: dim,
+            }
+            .launch(device)?;
         }
         Ok(())
     }

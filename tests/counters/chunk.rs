@@ -7,15 +7,19 @@ use gale::device::{Device, Grid};
 use gale::kernels::*;
 use half::bf16;
 
-/// A product [n_tokens, n_out] of vectors of n_in, by parts of so many rows and tokens.
+/// A product [n_tokens, n_out] of vectors of n_in, by parts.
 #[derive(Clone, Copy)]
 struct Product {
     n_tokens: u32,
     n_in: u32,
     n_out: u32,
-    part: [u32; 2],
+    /// Rows, tokens, and blocks that share the columns.
+    part: [u32; 3],
     n_blocks: u32,
 }
+
+/// Of the columns of a long row.
+const N_SEGMENTS: u32 = 8;
 
 /// What is written of a tile is eight numbers of 16 bits a token, half a sector, and its squares are one number. That is
 /// little beside what is read.
@@ -23,9 +27,13 @@ const SMALL_STORES: Limits = Limits { sectors: 1.05, stored_sectors: 2.0, ..NO_W
 
 impl Product {
     fn hold(self, device: &Device, kernel: &str, bytes: u64, launch: impl FnOnce()) {
-        let Some(counters) = hold(device, kernel, SMALL_STORES, bytes, launch) else { return };
-        let Product { n_tokens, n_in, n_out, part: [n_rows, n_columns], .. } = self;
+        let Product { n_tokens, n_in, n_out, part: [n_rows, n_columns, n_shares], .. } = self;
         let count = |of: [u32; 3]| of.map(u64::from).iter().product::<u64>();
+        // The first share leaves one sum for another block, the others one for each of their segments.
+        let n_sums = if n_shares == 1 { 0 } else { 1 + N_SEGMENTS / n_shares * (n_shares - 1) };
+        let sums_bytes = count([n_sums, n_out.next_multiple_of(n_rows), 4 * n_tokens.next_multiple_of(n_columns)]);
+        let bytes = bytes + 2 * sums_bytes;
+        let Some(counters) = hold(device, kernel, SMALL_STORES, bytes, launch) else { return };
 
         let (n, needed) = (counters.mma(), count([n_out / 16, n_tokens.div_ceil(8), n_in / 16]));
         println!("{kernel}: {n} mma, {needed} needed");
@@ -46,7 +54,17 @@ impl Product {
         let device = open();
         let (weight, h) = (zeros::<bf16, _>(&device, tiles_shape([n_out, n_in])), zeros(&device, [n_tokens, n_in]));
         let (mut x, mut squares) = (zeros(&device, [n_tokens, n_out]), zeros(&device, squares_shape(n_tokens, n_out)));
-        let it = PrefillResidual { weight: &weight, h: &h, x: &mut x, squares: &mut squares, n_tokens, n_in, n_out };
+        let it = PrefillResidual {
+            weight: &weight,
+            h: &h,
+            x: &mut x,
+            squares: &mut squares,
+            segment_sums: &mut zeros(&device, segment_sums_shape(n_tokens, n_out)),
+            part_tickets: &mut zeros(&device, part_tickets_shape(n_tokens, n_out)),
+            n_tokens,
+            n_in,
+            n_out,
+        };
         let launch = || it.launch_grid(&device, Grid::x(n_blocks)).unwrap();
         self.hold(&device, "prefill_residual_bf16", it.bytes(), launch);
     }
@@ -108,37 +126,37 @@ fn chunk_norm() {
 
 #[test]
 fn o_of_512_tokens() {
-    Product { n_tokens: 512, n_in: DIM, n_out: DIM, part: [128, 128], n_blocks: ALL }.residual();
+    Product { n_tokens: 512, n_in: DIM, n_out: DIM, part: [128, 128, 1], n_blocks: ALL }.residual();
 }
 
 #[test]
 fn down_of_512_tokens() {
-    Product { n_tokens: 512, n_in: HIDDEN_DIM, n_out: DIM / 8, part: [128, 128], n_blocks: EIGHTH }.residual();
+    Product { n_tokens: 512, n_in: HIDDEN_DIM, n_out: DIM / 8, part: [128, 128, 1], n_blocks: EIGHTH }.residual();
 }
 
 #[test]
 fn down_of_2048_tokens() {
-    Product { n_tokens: 2048, n_in: HIDDEN_DIM, n_out: DIM / 16, part: [256, 128], n_blocks: EIGHTH / 2 }.residual();
+    Product { n_tokens: 2048, n_in: HIDDEN_DIM, n_out: DIM / 16, part: [256, 128, 1], n_blocks: EIGHTH / 2 }.residual();
 }
 
 #[test]
 fn gate_up_of_512_tokens() {
-    Product { n_tokens: 512, n_in: DIM, n_out: HIDDEN_DIM / 8, part: [256, 128], n_blocks: EIGHTH / 2 }.gate_up();
+    Product { n_tokens: 512, n_in: DIM, n_out: HIDDEN_DIM / 8, part: [256, 128, 1], n_blocks: EIGHTH / 2 }.gate_up();
 }
 
 #[test]
 fn gate_up_of_2048_tokens() {
-    Product { n_tokens: 2048, n_in: DIM, n_out: HIDDEN_DIM / 28, part: [256, 128], n_blocks: EIGHTH / 4 }.gate_up();
+    Product { n_tokens: 2048, n_in: DIM, n_out: HIDDEN_DIM / 28, part: [256, 128, 1], n_blocks: EIGHTH / 4 }.gate_up();
 }
 
 #[test]
 fn qkv_of_512_tokens() {
-    Product { n_tokens: 512, n_in: DIM, n_out: N_QKV / 4, part: [256, 128], n_blocks: ALL / 4 }.qkv();
+    Product { n_tokens: 512, n_in: DIM, n_out: N_QKV / 4, part: [256, 128, 1], n_blocks: ALL / 4 }.qkv();
 }
 
 #[test]
 fn qkv_of_2048_tokens() {
-    Product { n_tokens: 2048, n_in: DIM, n_out: N_QKV / 8, part: [256, 128], n_blocks: EIGHTH }.qkv();
+    Product { n_tokens: 2048, n_in: DIM, n_out: N_QKV / 8, part: [256, 128, 1], n_blocks: EIGHTH }.qkv();
 }
 
 // Short prompts: weights are read once.
@@ -146,26 +164,26 @@ fn qkv_of_2048_tokens() {
 #[test]
 fn products_of_16_tokens() {
     let n_tokens = 16;
-    Product { n_tokens, n_in: DIM, n_out: N_QKV, part: [64, 16], n_blocks: ALL }.qkv();
-    Product { n_tokens, n_in: DIM, n_out: DIM, part: [64, 16], n_blocks: ALL }.residual();
-    Product { n_tokens, n_in: DIM, n_out: HIDDEN_DIM, part: [64, 16], n_blocks: ALL / 2 }.gate_up();
-    Product { n_tokens, n_in: HIDDEN_DIM, n_out: DIM, part: [64, 16], n_blocks: ALL }.residual();
+    Product { n_tokens, n_in: DIM, n_out: N_QKV, part: [64, 16, 1], n_blocks: ALL }.qkv();
+    Product { n_tokens, n_in: DIM, n_out: DIM, part: [64, 16, 2], n_blocks: ALL }.residual();
+    Product { n_tokens, n_in: DIM, n_out: HIDDEN_DIM, part: [64, 16, 1], n_blocks: ALL / 2 }.gate_up();
+    Product { n_tokens, n_in: HIDDEN_DIM, n_out: DIM, part: [64, 16, 2], n_blocks: ALL }.residual();
 }
 
 #[test]
 fn products_of_64_tokens() {
     let n_tokens = 64;
-    Product { n_tokens, n_in: DIM, n_out: N_QKV, part: [64, 64], n_blocks: ALL }.qkv();
-    Product { n_tokens, n_in: DIM, n_out: DIM, part: [64, 32], n_blocks: ALL }.residual();
-    Product { n_tokens, n_in: DIM, n_out: HIDDEN_DIM, part: [128, 64], n_blocks: ALL / 2 }.gate_up();
-    Product { n_tokens, n_in: HIDDEN_DIM, n_out: DIM / 2, part: [64, 32], n_blocks: ALL / 2 }.residual();
+    Product { n_tokens, n_in: DIM, n_out: N_QKV, part: [64, 64, 1], n_blocks: ALL }.qkv();
+    Product { n_tokens, n_in: DIM, n_out: DIM, part: [64, 32, 1], n_blocks: ALL }.residual();
+    Product { n_tokens, n_in: DIM, n_out: HIDDEN_DIM, part: [128, 64, 1], n_blocks: ALL / 2 }.gate_up();
+    Product { n_tokens, n_in: HIDDEN_DIM, n_out: DIM / 2, part: [128, 64, 4], n_blocks: ALL / 2 }.residual();
 }
 
 #[test]
 fn products_of_128_tokens() {
     let n_tokens = 128;
-    Product { n_tokens, n_in: DIM, n_out: N_QKV, part: [128, 64], n_blocks: ALL }.qkv();
-    Product { n_tokens, n_in: DIM, n_out: DIM, part: [64, 64], n_blocks: ALL }.residual();
-    Product { n_tokens, n_in: DIM, n_out: HIDDEN_DIM / 2, part: [256, 128], n_blocks: ALL / 4 }.gate_up();
-    Product { n_tokens, n_in: HIDDEN_DIM, n_out: DIM / 2, part: [64, 64], n_blocks: ALL / 2 }.residual();
+    Product { n_tokens, n_in: DIM, n_out: N_QKV, part: [128, 64, 1], n_blocks: ALL }.qkv();
+    Product { n_tokens, n_in: DIM, n_out: DIM, part: [64, 64, 1], n_blocks: ALL }.residual();
+    Product { n_tokens, n_in: DIM, n_out: HIDDEN_DIM / 2, part: [256, 128, 1], n_blocks: ALL / 4 }.gate_up();
+    Product { n_tokens, n_in: HIDDEN_DIM, n_out: DIM / 2, part: [128, 128, 4], n_blocks: ALL / 2 }.residual();
 }

@@ -6,7 +6,7 @@ use crate::common::oracle::{Exact, assert_rounds_to, exactly, matvec};
 use crate::common::*;
 use crate::for_both_types;
 use gale::device::Buffer;
-use gale::kernels::{PrefillResidual, Residual};
+use gale::kernels::{PrefillResidual, Residual, part_tickets_shape, segment_sums_shape};
 
 /// A product that is to be added.
 struct Product<W> {
@@ -31,9 +31,22 @@ impl<W: Weight> Product<W> {
         let (weight, h) = (upload_tiles(case, &self.weight, n_in, 0), case.upload(&self.h));
         let (mut x, mut squares) = (case.upload(&self.x), case.alloc([n_tokens, n_out.div_ceil(16)]));
         let grid = case.grid();
-        PrefillResidual { weight: &weight, h: &h, x: &mut x, squares: &mut squares, n_tokens, n_in, n_out }
-            .launch_grid(case.device, grid)
-            .unwrap();
+        let part_tickets = part_tickets_shape(n_tokens, n_out);
+        let mut part_tickets = case.upload(&vec![0; count(part_tickets)]);
+        PrefillResidual {
+            weight: &weight,
+            h: &h,
+            x: &mut x,
+            squares: &mut squares,
+            segment_sums: &mut case.alloc(segment_sums_shape(n_tokens, n_out)),
+            part_tickets: &mut part_tickets,
+            n_tokens,
+            n_in,
+            n_out,
+        }
+        .launch_grid(case.device, grid)
+        .unwrap();
+        assert!(part_tickets.to_vec().unwrap().iter().all(|&it| it == 0), "tickets are left");
         (x.to_vec().unwrap(), squares.to_vec().unwrap())
     }
 

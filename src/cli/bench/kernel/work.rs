@@ -136,11 +136,15 @@ fn prefill_residual(device: &Device, Shape { m, n, k }: Shape) -> Result<Work> {
     let sets = weights(device, n, k)?;
     let Stream { mut x, mut squares, .. } = Stream::new(device, m, n)?;
     let h = inputs(device, m, k)?;
+    let mut segment_sums = device.alloc(&segment_sums_shape(m, n).map(|it| it as usize))?;
+    let mut part_tickets = device.zeroed(&part_tickets_shape(m, n).map(|it| it as usize))?;
     Ok(Work {
         n_sets: sets.len(),
         launch: Box::new(move |device, set| {
             let (weight, x, squares) = (&sets[set], &mut x, &mut squares);
-            PrefillResidual { weight, h: &h, x, squares, n_tokens: m, n_in: k, n_out: n }.launch(device)
+            let (segment_sums, part_tickets) = (&mut segment_sums, &mut part_tickets);
+            PrefillResidual { weight, h: &h, x, squares, segment_sums, part_tickets, n_tokens: m, n_in: k, n_out: n }
+                .launch(device)
         }),
     })
 }

@@ -22,8 +22,18 @@ pub fn adds<W: Number>(device: &Device) -> Result<()> {
     let (h, mut x) = (device.upload(&normed_tokens::<W>())?, device.upload(&[1f32; N_TOKENS * N_OUT])?);
     let mut squares = device.alloc(&[N_TOKENS, 3])?;
     let (n_tokens, n_in, n_out) = (N_TOKENS as u32, DIM as u32, N_OUT as u32);
-    PrefillResidual { weight: &weight, h: &h, x: &mut x, squares: &mut squares, n_tokens, n_in, n_out }
-        .launch(device)?;
+    PrefillResidual {
+        weight: &weight,
+        h: &h,
+        x: &mut x,
+        squares: &mut squares,
+        segment_sums: &mut device.alloc(&segment_sums_shape(n_tokens, n_out).map(|it| it as usize))?,
+        part_tickets: &mut device.zeroed(&part_tickets_shape(n_tokens, n_out).map(|it| it as usize))?,
+        n_tokens,
+        n_in,
+        n_out,
+    }
+    .launch(device)?;
     expect("x", &x.to_vec()?, &sums())
 }
 
