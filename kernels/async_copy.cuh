@@ -17,6 +17,24 @@ __device__ inline void copy_async(uint4* to, const void* from, bool is_there)
     copy_async(uint32_t(__cvta_generic_to_shared(to)), from, is_there);
 }
 
+// The policy of what is read once a launch: it leaves L2 before what others will read.
+// #data-movement-and-conversion-instructions-createpolicy
+__device__ inline uint64_t evicted_first()
+{
+    uint64_t policy;
+    asm("createpolicy.fractional.L2::evict_first.b64 %0;" : "=l"(policy));
+    return policy;
+}
+
+// The same with a policy.
+__device__ inline void copy_async(uint4* to, const void* from, bool is_there, uint64_t policy)
+{
+    asm volatile("cp.async.cg.shared.global.L2::cache_hint.L2::128B [%0], [%1], 16, %2, %3;"
+                 :
+                 : "r"(uint32_t(__cvta_generic_to_shared(to))), "l"(from), "r"(is_there ? 16 : 0), "l"(policy)
+                 : "memory");
+}
+
 // Ends a group of copies, which may be empty.
 __device__ inline void end_group() { asm volatile("cp.async.commit_group;" : : : "memory"); }
 

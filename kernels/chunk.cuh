@@ -42,6 +42,7 @@ template <typename W, typename S, typename P> class ChunkProduct {
     const W *weight, *h;
     uint32_t n_tokens, n_in, n_tiles, n_groups, n_shares, n_share_groups, n_turns;
     uint4* slots;  // [n_slots, n_slot_pieces] in shared memory
+    uint64_t policy = evicted_first();  // of weights: what tokens become stays in L2 for the next kernel
 
     struct Place {
         uint32_t first_tile, first_token, first_group, end_group;
@@ -86,7 +87,7 @@ template <typename W, typename S, typename P> class ChunkProduct {
                 const uint32_t in_tile = piece % (S::n_stage_groups * n_tile_pieces);  // and in the one behind it
                 const bool is_there = at.first_tile + tile < n_tiles && next_group + in_tile / n_tile_pieces < n_groups;
                 const W* from = tiles + size_t(tile) * n_groups * n_tile_elements + in_tile * piece_columns;
-                copy_async(to + piece, from, is_there);
+                copy_async(to + piece, from, is_there, policy);
             }
 #pragma unroll
             for (uint32_t first = 0; first < S::n_input_pieces; first += n_block_threads) {

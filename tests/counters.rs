@@ -20,3 +20,5 @@ mod sample;
 mod chunk;
 #[path = "counters/step.rs"]
 mod step;
+#[path = "counters/layers.rs"]
+mod layers;

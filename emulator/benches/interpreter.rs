@@ -117,7 +117,7 @@ impl Launch {
             grid_workspace: 0,
         };
         let (memory, shadow) = (self.memory.regions(), self.memory.shadow());
-        sched::launch(&self.kernel, self.shape, &self.params, &memory, shadow, options).expect("no fault").launch
+        sched::launch(&self.kernel, self.shape, &self.params, &memory, shadow, None, options).expect("no fault").launch
     }
 }
 

@@ -23,6 +23,8 @@ mod module;
 mod capture;
 #[path = "driver/graph.rs"]
 mod graph;
+#[path = "driver/l2.rs"]
+mod l2;
 #[path = "driver/launch.rs"]
 mod launch;
 #[path = "driver/arithmetic.rs"]

@@ -15,6 +15,16 @@ impl Device {
         library::count_from_zero()
     }
 
+    /// From here on, DRAM bytes are what moves between memory and an L2 of the card's size, which is empty now and stays as
+    /// launches leave it; or no longer, and each launch finds it empty. On a GPU nothing happens.
+    pub fn keep_l2(&self, is_kept: bool) -> Result<()> {
+        if !self.is_emulator() {
+            return Ok(());
+        }
+        self.bind()?;
+        library::keep_l2(is_kept)
+    }
+
     /// What the launches of a kernel did since [`Device::reset_counters`], once they are done. `None` on a GPU, and for a
     /// kernel that was not launched.
     pub fn counters(&self, kernel: &str) -> Result<Option<Counters>> {

@@ -207,6 +207,14 @@ pub(super) fn count_from_zero() -> Result<()> {
     codes.iter().try_for_each(|code| code.result()).map_err(DeviceError::call("turning the emulator's counters on"))
 }
 
+/// Makes the emulator's DRAM bytes those of an L2 that outlives launches, empty now, or of an empty one for each.
+pub(super) fn keep_l2(is_kept: bool) -> Result<()> {
+    type Keep = unsafe extern "C" fn(c_int) -> sys::CUresult;
+    // SAFETY: this is the type that the emulator exports, and it takes no pointer.
+    let code = unsafe { emulator::<Keep>(b"cuda_emulator_keep_l2")(is_kept.into()) };
+    code.result().map_err(DeviceError::call("keeping the emulator's L2"))
+}
+
 /// The emulator's counters of a kernel, if it was launched.
 pub(super) fn counters(kernel: &str) -> Result<Option<Counters>> {
     type Read = unsafe extern "C" fn(*const c_char, usize, *mut Totals) -> sys::CUresult;

@@ -17,12 +17,12 @@ const KERNELS: [&str; 7] =
     ["embed_bf16", "qkv_bf16", "decode_attention_bf16", "residual_bf16", "gate_up_bf16", "lm_head_bf16", "sample"];
 const N_SLOTS: u32 = 4096;
 
-fn mistral() -> Config {
+pub fn mistral() -> Config {
     Config { n_layers: 1, tie_embeddings: true, ..shape("mistral-7b").unwrap() }
 }
 
 /// The model with weights of zeros: what is in them makes no difference here.
-fn model(device: &Device, config: &Config, plan: &Plan) -> Model<bf16> {
+pub fn model(device: &Device, config: &Config, plan: &Plan) -> Model<bf16> {
     let weights = plan.weights().map(|planned| {
         let shape = match planned.shape[..] {
             [n_out, n_in] => tiles_shape([n_out as u32, n_in as u32]).map(|it| it as usize).to_vec(),

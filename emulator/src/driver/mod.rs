@@ -9,6 +9,9 @@
 //! - `const char* cuda_emulator_build_id(void)`: [`BUILD_ID`](crate::BUILD_ID) of the library.
 //! - `CUresult cuda_emulator_count(int is_on)`: counts from the next launch on, or no longer. In `check` and `stress` mode
 //!   and with `CUDA_EMULATOR_PROFILE` everything is counted from the beginning; otherwise launches and instructions are.
+//! - `CUresult cuda_emulator_keep_l2(int is_kept)`: from the next launch on, DRAM bytes are what moves between memory and
+//!   an L2 of the card's size ([`l2`](crate::perf::l2)), empty now, that stays as launches leave it; with 0, as before,
+//!   they are those of an L2 that is empty before each launch and holds everything. Kept, it takes launches one thread.
 //! - `CUresult cuda_emulator_counters(const char* kernel, size_t bytes, struct cuda_emulator_counters* out)`: waits for all
 //!   work, then writes the totals since the last reset, of one kernel or (null) of all.
 //! - `CUresult cuda_emulator_lines(const char* kernel, cuda_emulator_line_fn* each, void* user)`: the same by source line.

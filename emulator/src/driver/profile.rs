@@ -2,7 +2,7 @@
 
 use crate::{
     lower::Kernel,
-    perf::{Counters, Counts, LaunchCounts, class::Class},
+    perf::{Counters, Counts, LaunchCounts, class::Class, l2::L2},
 };
 use std::{
     collections::BTreeMap,
@@ -94,6 +94,8 @@ impl Total {
 #[derive(Debug, Default)]
 pub struct Profile {
     is_counting: AtomicBool,
+    /// If it is kept from launch to launch.
+    l2: Mutex<Option<Arc<Mutex<L2>>>>,
     kernels: Mutex<BTreeMap<String, Total>>,
 }
 
@@ -109,6 +111,15 @@ impl Profile {
 
     pub fn count(&self, is_counting: bool) {
         self.is_counting.store(is_counting, Ordering::Relaxed);
+    }
+
+    /// From the next launch on, counts what moves between memory and this cache, or no longer.
+    pub fn keep_l2(&self, l2: Option<L2>) {
+        *self.l2.lock().unwrap_or_else(PoisonError::into_inner) = l2.map(|it| Arc::new(Mutex::new(it)));
+    }
+
+    pub fn l2(&self) -> Option<Arc<Mutex<L2>>> {
+        self.l2.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// All kernels that were launched.

@@ -36,7 +36,7 @@ use super::{
     state::driver,
     work,
 };
-use crate::perf::{ClassCount, Counters, Counts, class::Class};
+use crate::perf::{ClassCount, Counters, Counts, class::Class, l2::L2};
 use std::{
     ffi::{CStr, CString, c_char, c_int, c_void},
     ptr,
@@ -83,6 +83,18 @@ pub extern "C" fn cuda_emulator_build_id() -> *const c_char {
 pub extern "C" fn cuda_emulator_count(is_on: c_int) -> u32 {
     entry(|| {
         driver()?.profile.count(is_on != 0);
+        Ok(())
+    })
+}
+
+/// From the next launch on, DRAM bytes are what moves between memory and an L2 of the card's size, empty now, that stays
+/// as launches leave it; or, at first and with 0, they are those of an L2 that is empty before each launch.
+#[unsafe(no_mangle)]
+pub extern "C" fn cuda_emulator_keep_l2(is_kept: c_int) -> u32 {
+    entry(|| {
+        let driver = driver()?;
+        driver.wait_for_all(None);
+        driver.profile.keep_l2((is_kept != 0).then(|| L2::new(driver.settings.card.l2_bytes.into())));
         Ok(())
     })
 }

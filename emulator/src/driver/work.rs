@@ -228,7 +228,7 @@ impl Driver {
             step_limit: self.settings.step_limit,
             grid_workspace: workspace.as_ref().map_or(0, Mapping::base),
         };
-        match sched::launch(kernel, *shape, params, &regions, shadow.as_ref(), options) {
+        match sched::launch(kernel, *shape, params, &regions, shadow.as_ref(), self.profile.l2(), options) {
             Ok(counts) => {
                 self.profile.add(kernel, counts);
                 Ok(())

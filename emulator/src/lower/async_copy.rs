@@ -40,12 +40,15 @@ pub fn translate(translator: &mut Translator, opcode: &str, operands: &[Operand]
             if !hints.iter().all(known) {
                 return Err("has a modifier that is not supported".into());
             }
-            let source_bytes = match (rest, has_policy) {
-                ([], false) | ([_], true) => None,
-                ([size], false) | ([size, _], true) => Some(size),
+            let (source_bytes, policy) = match (rest, has_policy) {
+                ([], false) => (None, None),
+                ([policy], true) => (None, Some(policy)),
+                ([size], false) => (Some(size), None),
+                ([size, policy], true) => (Some(size), Some(policy)),
                 _ => return Err("has a number of operands that is not supported".into()),
             };
-            issue(translator, to, from, *bytes as u8, source_bytes)
+            let kind = policy.map_or(0, |it| translator.policy(it));
+            issue(translator, to, from, *bytes as u8, source_bytes, kind)
         }
         _ => Err("is not supported".into()),
     }
@@ -58,6 +61,7 @@ fn issue(
     from: &Operand,
     bytes: u8,
     source_bytes: Option<&Operand>,
+    kind: u8,
 ) -> Result<(), Refusal> {
     let (to, imm) = memory::shared_address(translator, to)?;
     let (from, offset) = memory::global_address(translator, from)?;
@@ -69,7 +73,7 @@ fn issue(
         Some(size) => translator.source(size, LaneType::U32)?,
     };
     let micro = translator.emit(Op::CpAsync, [], [to, from, source_bytes, offset]);
-    (micro.imm, micro.bytes) = (imm, bytes);
+    (micro.imm, micro.bytes, micro.kind) = (imm, bytes, kind);
     Ok(())
 }
 

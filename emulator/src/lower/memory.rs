@@ -46,13 +46,15 @@ pub fn translate(translator: &mut Translator, opcode: &str, operands: &[Operand]
         return translator.emit_plain(Op::Nop); // hints about caches
     }
     let modifiers = modifiers(opcode)?;
-    let operands = match operands {
-        // The last operand is a policy of the caches.
-        [operands @ .., _] if opcode.contains(".L2::cache_hint") => operands,
-        operands => operands,
+    let (operands, policy) = match operands {
+        [operands @ .., policy] if opcode.contains(".L2::cache_hint") => (operands, Some(policy)),
+        operands => (operands, None),
     };
     match (base, operands) {
-        ("ld" | "ldu", [dst, address]) => load(translator, &modifiers, dst, address),
+        ("ld" | "ldu", [dst, address]) => {
+            let kind = policy.map_or(0, |it| translator.policy(it));
+            load(translator, &modifiers, kind, dst, address)
+        }
         ("st", [address, src]) => store(translator, &modifiers, address, src),
         ("atom", [dst, address, rest @ ..]) => atomic::translate(translator, &modifiers, Some(dst), address, rest),
         ("red", [address, rest @ ..]) => atomic::translate(translator, &modifiers, None, address, rest),
@@ -60,10 +62,20 @@ pub fn translate(translator: &mut Translator, opcode: &str, operands: &[Operand]
     }
 }
 
-/// `createpolicy`: what a hint to the caches would be; nobody looks at it.
-pub fn cache_policy(translator: &mut Translator, operands: &[Operand]) -> Result<(), Refusal> {
-    let [dst, ..] = operands else { return Err("needs a result".into()) };
+/// `createpolicy`: a hint to the caches, which changes no result. The register is remembered if all that is accessed with
+/// it may be the first to go ([`crate::perf::l2`]).
+pub fn cache_policy(translator: &mut Translator, opcode: &str, operands: &[Operand]) -> Result<(), Refusal> {
+    let [dst, fraction @ ..] = operands else { return Err("needs a result".into()) };
     let dst = translator.destination(dst, Class::Double)?;
+    let is_whole = match fraction {
+        [] => true,
+        [Operand::Float32(bits)] => f32::from_bits(*bits) == 1.0,
+        [Operand::Float64(bits)] => f64::from_bits(*bits) == 1.0,
+        _ => false,
+    };
+    if opcode.starts_with("createpolicy.fractional.L2::evict_first") && is_whole {
+        translator.evict_first.insert(dst);
+    }
     let policy = translator.constant(Class::Double, 0);
     translator.emit(Op::MovB64, [dst], [policy]);
     Ok(())
@@ -195,7 +207,13 @@ pub fn generic_shared_address(translator: &mut Translator, operand: &Operand) ->
     Ok((low, 0))
 }
 
-fn load(translator: &mut Translator, modifiers: &Modifiers, dst: &Operand, at: &Operand) -> Result<(), Refusal> {
+fn load(
+    translator: &mut Translator,
+    modifiers: &Modifiers,
+    kind: u8,
+    dst: &Operand,
+    at: &Operand,
+) -> Result<(), Refusal> {
     let (space, base, imm) = address(translator, modifiers.space, at)?;
     let wanted: &[Operand] = if let Operand::Vector(all) = dst { all } else { std::slice::from_ref(dst) };
     if wanted.len() != usize::from(modifiers.n) {
@@ -231,7 +249,7 @@ fn load(translator: &mut Translator, modifiers: &Modifiers, dst: &Operand, at: &
     }
     let loaded = dsts.clone();
     let micro = translator.emit(op, [], base.into_iter().collect::<Vec<_>>());
-    (micro.dst, micro.imm, micro.n, micro.bytes, micro.flags) = (dsts, imm, n, bytes, flags);
+    (micro.dst, micro.imm, micro.n, micro.bytes, micro.flags, micro.kind) = (dsts, imm, n, bytes, flags, kind);
     let sign_extend = match modifiers.bytes {
         1 if modifiers.is_signed => Some(Op::CvtS8),
         2 if modifiers.is_signed => Some(Op::CvtU32S16),

@@ -29,10 +29,20 @@ pub struct Inst {
     pub bytes: u8,
     /// Elements of a vector access; destinations that are wanted, otherwise.
     pub n: u8,
-    /// Meaning depends on `op`: an [`AtomKind`], a [`Reduction`], two [`Factor`]s.
+    /// Meaning depends on `op`: an [`AtomKind`], a [`Reduction`], two [`Factor`]s, [`EVICT_FIRST`].
     pub kind: u8,
     /// Bits of [`flag`].
     pub flags: u8,
+}
+
+/// `Inst::kind` of a load or `cp.async` whose lines may be the first to leave L2.
+pub const EVICT_FIRST: u8 = 1;
+
+impl Inst {
+    /// Whether a policy says so.
+    pub fn is_evicted_first(&self) -> bool {
+        matches!(self.op, Op::LdGlobal | Op::LdGeneric | Op::CpAsync) && self.kind == EVICT_FIRST
+    }
 }
 
 /// Bits of [`Inst::flags`]; a bit has one meaning for each operation.

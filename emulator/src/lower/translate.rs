@@ -18,7 +18,7 @@ use crate::{
     isa::{self, Class, Form, Op, modifiers::Modifiers},
     ptx::ast::{Function, Instruction, Module, Operand, RegisterKind, Symbol},
 };
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Why an instruction was refused, without where.
 pub type Refusal = String;
@@ -39,6 +39,8 @@ pub struct Translator<'a> {
     carry: Option<Reg>,
     /// Guard, line and source of the instruction at hand.
     template: Option<Micro>,
+    /// Registers that `createpolicy` gives the policy `evict_first`.
+    pub evict_first: HashSet<Reg>,
 }
 
 /// An instruction that the emulator does not have, and why.
@@ -64,8 +66,20 @@ impl<'a> Translator<'a> {
             })
             .collect();
         let (constants, specials) = (HashMap::new(), HashMap::new());
-        let (carry, template) = (None, None);
-        Translator { module, layout, addresses, index, draft, registers, constants, specials, carry, template }
+        let (carry, template, evict_first) = (None, None, HashSet::new());
+        Translator {
+            module,
+            layout,
+            addresses,
+            index,
+            draft,
+            registers,
+            constants,
+            specials,
+            carry,
+            template,
+            evict_first,
+        }
     }
 
     pub fn function(&self) -> &'a Function {
@@ -127,7 +141,7 @@ impl<'a> Translator<'a> {
             "ret" => self.emit_plain(Op::Ret),
             "exit" => self.emit_plain(Op::Exit),
             "trap" => self.emit_plain(Op::Trap),
-            "createpolicy" => memory::cache_policy(self, operands),
+            "createpolicy" => memory::cache_policy(self, opcode, operands),
             "nanosleep" | "pmevent" | "brkpt" => self.emit_plain(Op::Nop),
             "mma" | "ldmatrix" | "stmatrix" | "movmatrix" => tensor::translate(self, opcode, operands),
             "cp" if opcode.starts_with("cp.async.") => async_copy::translate(self, opcode, operands),

@@ -4,12 +4,14 @@ use super::{
     Counts, LaunchCounts,
     access::{self, SECTOR_BYTES},
     footprint::Footprint,
+    l2::{L2, Priority},
 };
 use crate::{
     exec::observe::{At, Kind, Touch},
+    lower::program::{Inst, Program},
     mem::allocations::DEVICE_BASE,
 };
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The counts of one worker.
 #[derive(Debug)]
@@ -20,13 +22,25 @@ pub struct Meter {
     footprint: Arc<Footprint>,
     /// For each instruction, where in the footprint it was last.
     nearby: Vec<usize>,
+    kept: Option<Kept>,
+}
+
+/// An L2 that outlives the launch.
+#[derive(Debug)]
+struct Kept {
+    l2: Arc<Mutex<L2>>,
+    /// Of what each instruction touches.
+    priorities: Vec<Priority>,
 }
 
 impl Meter {
-    /// For a program of `n_instructions`. The workers of a launch share the footprint.
-    pub fn new(n_instructions: usize, footprint: Arc<Footprint>) -> Meter {
+    /// The workers of a launch share the footprint.
+    pub fn new(program: &Program, footprint: Arc<Footprint>, l2: Option<Arc<Mutex<L2>>>) -> Meter {
+        let n_instructions = program.code.len();
         let counts = LaunchCounts { launch: Counts::default(), by_pc: vec![Counts::default(); n_instructions] };
-        Meter { counts, footprint, nearby: vec![0; n_instructions] }
+        let priority = |inst: &Inst| if inst.is_evicted_first() { Priority::First } else { Priority::Normal };
+        let kept = l2.map(|l2| Kept { l2, priorities: program.code.iter().map(priority).collect() });
+        Meter { counts, footprint, nearby: vec![0; n_instructions], kept }
     }
 
     /// A warp runs the instruction at `pc`, or the whole straight run that begins there.
@@ -40,13 +54,25 @@ impl Meter {
     /// An access to global memory.
     pub fn global(&mut self, at: At, touch: &Touch<u64>) {
         let pc = at.pc as usize;
-        let Meter { counts: LaunchCounts { launch, by_pc }, footprint, nearby } = self;
+        let Meter { counts: LaunchCounts { launch, by_pc }, footprint, nearby, kept } = self;
         let sectors = access::sectors(touch, |start, end| {
             let (read, written) = if start >= DEVICE_BASE {
                 (&mut launch.dram_read_bytes, &mut launch.dram_write_bytes)
             } else {
                 (&mut launch.host_read_bytes, &mut launch.host_write_bytes)
             };
+            if let Some(Kept { l2, priorities }) = kept
+                && start >= DEVICE_BASE
+            {
+                let mut l2 = l2.lock().unwrap_or_else(PoisonError::into_inner);
+                let kinds = [(touch.kind != Kind::Store, false), (touch.is_write(), true)];
+                for (_, is_write) in kinds.into_iter().filter(|(is_done, _)| *is_done) {
+                    let moved = l2.touch(start, end, is_write, priorities[pc]);
+                    *read += moved.read;
+                    *written += moved.written;
+                }
+                return;
+            }
             if touch.kind != Kind::Store {
                 *read += SECTOR_BYTES * footprint.mark(start, end, false, &mut nearby[pc]);
             }

@@ -10,11 +10,14 @@
 //!   could hold the different bytes that one instruction of a warp asks for.
 //! - A *wavefront* is one pass through shared memory, see [`access::wavefronts`].
 //! - DRAM bytes are the sectors of device memory that a launch reads or writes at all, each counted once a launch for
-//!   reads and once for writes: what moves if L2 holds everything that is used twice. See [`footprint`].
+//!   reads and once for writes: what moves if L2 is empty before and holds everything that is used twice. See
+//!   [`footprint`]. Or, if it is kept, what an L2 of the card's size leaves over, which is as the launch before left it.
+//!   See [`l2`].
 
 pub mod class;
 pub mod access;
 pub mod footprint;
+pub mod l2;
 pub mod meter;
 
 use class::{Class, N_CLASS_SLOTS};
@@ -69,7 +72,8 @@ counts! {
     shared_atomics: sum,
     /// The most lanes of a warp whose atomics met at one address.
     atomic_lanes_per_address_max: max,
-    /// Bytes of device memory that a launch reads, in whole sectors, each once a launch. By kernel only, not by line.
+    /// Bytes of device memory that a launch reads, in whole sectors, each once a launch, or as a kept L2 leaves them. By
+    /// kernel only, not by line.
     dram_read_bytes: sum,
     /// The same for writes.
     dram_write_bytes: sum,

@@ -17,6 +17,7 @@ use crate::{
     perf::{
         LaunchCounts,
         footprint::Footprint,
+        l2::L2,
         meter::{self, Meter},
     },
 };
@@ -52,6 +53,8 @@ struct Launch<'a> {
     n_seats: u64,
     is_over: AtomicBool,
     counts: Mutex<LaunchCounts>,
+    /// Kept from launch to launch.
+    l2: Option<Arc<Mutex<L2>>>,
     /// When somebody counts.
     footprint: Option<Arc<Footprint>>,
     /// What CTAs printed, by linear index.
@@ -71,12 +74,13 @@ pub fn launch(
     params: &[u8],
     memory: &Regions,
     shadow: Option<&Arc<Shadow>>,
+    l2: Option<Arc<Mutex<L2>>>,
     options: Options,
 ) -> Result<LaunchCounts, Box<Fault>> {
     assert_eq!(params.len(), kernel.param_bytes as usize, "parameter block of {}", kernel.name);
     let n_ctas = shape.grid.iter().map(|&n| u64::from(n)).product();
     // The checks see one order of events, and so do those who read about it; a seed decides on one.
-    let n_threads = if options.checks || options.seed.is_some() { 1 } else { options.n_threads };
+    let n_threads = if options.checks || options.seed.is_some() || l2.is_some() { 1 } else { options.n_threads };
     let n_workers = (n_threads as u64).clamp(1, n_ctas) as usize;
     let launch = Launch {
         kernel,
@@ -93,6 +97,7 @@ pub fn launch(
         is_over: AtomicBool::new(false),
         counts: Mutex::default(),
         footprint: options.counts.then(|| Arc::new(Footprint::new(memory, n_workers))),
+        l2,
         printed: Mutex::default(),
         fault: Mutex::default(),
     };
@@ -136,7 +141,7 @@ impl Launch<'_> {
         let program = &self.kernel.program;
         let mut context = Context::new(program, self.params, self.memory);
         if let Some(footprint) = &self.footprint {
-            let meter = Meter::new(program.code.len(), Arc::clone(footprint));
+            let meter = Meter::new(program, Arc::clone(footprint), self.l2.clone());
             context = context.observed(meter, self.global_checks());
         }
         let mut turns = Turns::new(self.options.seed, self.n_ctas, &self.budget);

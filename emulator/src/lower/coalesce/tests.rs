@@ -37,7 +37,7 @@ fn run(body: &str) -> (Vec<u32>, usize) {
         grid_workspace: 0,
     };
     let shape = Shape { grid: [1, 1, 1], block: [N_THREADS as u32, 1, 1], dynamic_shared_bytes: 0 };
-    sched::launch(kernel, shape, &address.to_le_bytes(), &memory.regions(), None, options).expect("no fault");
+    sched::launch(kernel, shape, &address.to_le_bytes(), &memory.regions(), None, None, options).expect("no fault");
     let host = memory.host(address, 4 * N_THREADS as u64).expect("it is there") as *const u32;
     // SAFETY: the words of a live allocation, which nothing writes now.
     #[allow(unsafe_code)]

@@ -54,8 +54,8 @@ fn run(body: &str) -> (Vec<Op>, [Vec<u32>; 2]) {
             grid_workspace: 0,
         };
         let shape = Shape { grid: [1, 1, 1], block: [1000, 1, 1], dynamic_shared_bytes: 0 };
-        let counts =
-            sched::launch(kernel, shape, &address.to_le_bytes(), &memory.regions(), None, options).expect("no fault");
+        let counts = sched::launch(kernel, shape, &address.to_le_bytes(), &memory.regions(), None, None, options)
+            .expect("no fault");
         let n_executed = kernel.program.code.len() as u64 * 1000;
         assert_eq!(counts.launch.lane_instructions, n_executed, "every instruction counts");
         let host = memory.host(address, 4000).expect("it is there") as *const u32;

@@ -7,7 +7,7 @@ use crate::{
         address, layout,
         micro::{Content, Reg},
         param_offsets,
-        program::Special,
+        program::{EVICT_FIRST, Special},
     },
     ptx::ast::{Operand, RegisterId, Space, Symbol},
 };
@@ -22,6 +22,14 @@ impl Translator<'_> {
             Operand::Register(reg) => self.draft.class(self.own(*reg)) == Class::Pred,
             Operand::NotRegister(_) => true,
             _ => false,
+        }
+    }
+
+    /// `Inst::kind` of an access with this policy.
+    pub fn policy(&self, operand: &Operand) -> u8 {
+        match operand {
+            Operand::Register(reg) if self.evict_first.contains(&self.own(*reg)) => EVICT_FIRST,
+            _ => 0,
         }
     }
 
