@@ -21,7 +21,7 @@ def describe(device):
             memory_bytes=card.total_memory,
             l2_bytes=getattr(card, "L2_cache_size", None),
             cuda=torch.version.cuda,
-            cudnn=torch.backends.cudnn.version(),
+            cudnn=cudnn(),
             **(nvidia_smi(["driver_version", "clocks.max.sm", "clocks.max.mem", "power.limit"]) or {}),
         )
     return machine
@@ -31,6 +31,14 @@ def version(package):
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def cudnn():
+    """It raises where the library that is found is not the one that torch was built for."""
+    try:
+        return torch.backends.cudnn.version()
+    except (RuntimeError, ValueError):
         return None
 
 
