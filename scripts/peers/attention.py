@@ -13,7 +13,6 @@ from .shapes import pairs
 # Relative. bf16 is wrong by 0.0023 at 4096 keys, and one key too many or too few by 0.008 or more (measured on a CPU).
 TOLERANCE = 0.005
 FULL, WINDOWED, DECODE = "attention full", "attention windowed", "attention decode"
-TORCH = "torch"  # whatever it chooses
 
 
 def sdpa(bench, shapes):
@@ -27,7 +26,7 @@ def sdpa(bench, shapes):
 
 
 def window(bench, shapes, report):
-    """Of prompts that are longer than the window, by what can skip what it hides; else by a mask, which skips nothing."""
+    """Of prompts longer than the window, by what can skip the keys that it hides; else by a mask, which skips none."""
     for n in shapes.lengths:
         if n <= shapes.window:
             continue
@@ -42,13 +41,13 @@ def window(bench, shapes, report):
         if not windowed:
             i = torch.arange(n, device=bench.device)
             mask = (i[:, None] >= i) & (i[:, None] - i < shapes.window)
-            row = by_torch(bench, shapes, WINDOWED, TORCH, n, n, hidden=shapes.window, attn_mask=mask)
-            yield compared({**row, "backend": "torch with a mask, which skips nothing"}, full, shapes)
+            row = by_torch(bench, shapes, WINDOWED, "torch, by a mask", n, n, hidden=shapes.window, attn_mask=mask)
+            yield compared(row, full, shapes)
         bench.release()
 
 
 def compared(row, full, shapes):
-    """A windowed row with its time beside that of the fastest full attention, and of the same way's; and the pairs' ratio."""
+    """Beside the time of a windowed row: the fastest full attention, the same way's, and what is left of the pairs."""
     if row["name"] != WINDOWED or "p50_us" not in row:
         return row
     n = row["shape"]["keys"]
@@ -63,14 +62,15 @@ def compared(row, full, shapes):
 
 
 def backends():
-    """Names of ways, and what makes torch take them."""
+    """Names of ways, and what makes torch take them; the first is whatever it chooses."""
+    chosen = ("torch", contextlib.nullcontext)
     try:
         from torch.nn.attention import SDPBackend, sdpa_kernel
     except ImportError:  # before 2.3
-        return [(TORCH, contextlib.nullcontext)]
+        return [chosen]
     known = [(name, getattr(SDPBackend, f"{name.upper()}_ATTENTION", None)) for name in ["flash", "cudnn"]]
     named = [(name, functools.partial(sdpa_kernel, backend)) for name, backend in known if backend is not None]
-    return [(TORCH, contextlib.nullcontext), *named]
+    return [chosen, *named]
 
 
 def by_torch(bench, shapes, name, backend, n_queries, n_keys, context=contextlib.nullcontext, hidden=None, **options):
@@ -81,17 +81,18 @@ def by_torch(bench, shapes, name, backend, n_queries, n_keys, context=contextlib
 
     def measure():
         why = []
-        for keys, function, n_repeats in [("grouped", grouped, 1), ("repeated", attend, n_group)]:
+        for function, n_repeats in [(grouped, 1), (attend, n_group)]:
             try:
                 with context():
-                    return timed(bench, shapes, name, backend, n_queries, n_keys, function, hidden, n_repeats, keys=keys)
+                    return timed(bench, shapes, name, backend, n_queries, n_keys, function, hidden, n_repeats)
             except (RuntimeError, TypeError) as error:  # TypeError: no enable_gqa before 2.5
-                why.append(f"{keys}: {described(error)}")
-        if backend == TORCH:
-            raise RuntimeError("; ".join(why))
-        return {"name": name, "shape": shape(n_queries, n_keys), "backend": backend, "skipped": "; ".join(why)}
+                why.append(described(error))
+        why = "; ".join(dict.fromkeys(why))
+        if context is contextlib.nullcontext:  # it should choose one that it has
+            raise RuntimeError(why)
+        return {"name": name, "shape": shape(n_queries, n_keys), "backend": backend, "skipped": why}
 
-    return row_or_error(name, shape(n_queries, n_keys), measure)
+    return row_or_error(name, shape(n_queries, n_keys), measure, backend=backend)
 
 
 def ways(bench):
@@ -135,12 +136,12 @@ def by_flex(device, n, hidden):
 
 def by_way(bench, shapes, name, backend, n, make, hidden):
     def measure():
-        return timed(bench, shapes, name, backend, n, n, make(n, hidden), hidden, keys="grouped")
+        return timed(bench, shapes, name, backend, n, n, make(n, hidden), hidden)
 
-    return row_or_error(f"{name} {backend}", shape(n, n), measure)
+    return row_or_error(name, shape(n, n), measure, backend=backend)
 
 
-def timed(bench, shapes, name, backend, n_queries, n_keys, attend, hidden, n_repeats=1, **more):
+def timed(bench, shapes, name, backend, n_queries, n_keys, attend, hidden, n_repeats=1):
     """A row of any attention of q [1, n_heads, n_queries, head_dim], k and v [1, n_kv_heads, n_keys, head_dim]."""
 
     def normal(n_heads, n):
@@ -156,7 +157,8 @@ def timed(bench, shapes, name, backend, n_queries, n_keys, attend, hidden, n_rep
     check(attend(*sets[0]), *sets[0], hidden)
     calls = [lambda it=it: attend(*it) for it in sets]
     flops = 4 * shapes.head_dim * n_pairs
-    return bench.time(calls, name, shape(n_queries, n_keys), n_bytes, flops, backend=backend, **more)
+    more = {"backend": backend, "key_heads_repeated": n_repeats}
+    return bench.time(calls, name, shape(n_queries, n_keys), n_bytes, flops, **more)
 
 
 def check(out, q, k, v, hidden):

@@ -91,9 +91,9 @@ def row(times, name, shape, n_bytes, flops, **more):
     }  # fmt: skip
 
 
-def row_or_error(name, shape, measure):
+def row_or_error(name, shape, measure, **more):
     """One row that fails does not keep the others from being measured."""
     try:
         return measure()
     except Exception as error:
-        return {"name": name, "shape": shape, "error": described(error)}
+        return {"name": name, "shape": shape, **more, "error": described(error)}

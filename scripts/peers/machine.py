@@ -50,7 +50,7 @@ def health():
 def nvidia_smi(fields):
     """None where there is no nvidia-smi, or it does not know a field."""
     command = ["nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits"]
-    uuid = getattr(torch.cuda.get_device_properties(0), "uuid", None)  # the one in use, whatever CUDA_VISIBLE_DEVICES says
+    uuid = getattr(torch.cuda.get_device_properties(0), "uuid", None)  # whatever CUDA_VISIBLE_DEVICES says
     if uuid is not None:
         command.append(f"--id=GPU-{uuid}")
     try:

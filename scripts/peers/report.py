@@ -45,7 +45,7 @@ class Report:
 
     def begin(self, name):
         with self.lock:
-            part = {"name": name, "state": "running", "reason": None, "seconds": 0.0, "health": None, "rows": []}
+            part = {"name": name, "state": "running", "reason": None, "seconds": None, "health": None, "rows": []}
             self.content["parts"].append(part)
             self.write()
             return part
