@@ -41,9 +41,9 @@ class Model:
         finally:
             torch.set_default_dtype(usual)
         names = inspect.signature(self.model.forward).parameters
-        self.cache_name = "cache" if "cache" in names else "past_key_values"  # before 5.24
-        self.takes_cache_position = "cache_position" in names  # before 5
-        keep = [name for name in ["logits_to_keep", "num_logits_to_keep"] if name in names]  # before 4.48
+        self.cache_name = "cache" if "cache" in names else "past_key_values"  # as 5.17 and older have it
+        self.takes_cache_position = "cache_position" in names  # 4.42 does, 5.17 does not
+        keep = [name for name in ["logits_to_keep", "num_logits_to_keep"] if name in names]  # new and old
         self.only_last = dict.fromkeys(keep, 1)
         self.n_weights = sum(it.numel() for it in self.model.parameters()) - shapes.vocab_size * shapes.dim
         self.check()
