@@ -30,6 +30,7 @@ test: export REQUIRE_MODEL = 1
 test: export REQUIRE_CLIENTS = 1
 test: nvcc model clients
 	$(CARGO) test --release --workspace --doc
+	scripts/check-peers
 	CUDA_EMULATOR_MODE=check $(CARGO) test --release --test kernels
 	$(CARGO) test --release --workspace --lib --bins --tests --no-fail-fast
 
