@@ -142,7 +142,7 @@ write_summary() {
         section 'A chunk, kernel by kernel' profile-chunk 2 kernel calls us bytes flops gb_per_s
         section 'Kernels alone, cold' 'kernel-*' 0 kernel m n k p50_us p99_us gb_per_s tflops percent_of_read
         section 'Attention with a window, as a share of that without' attention 1 n_tokens time_ratio mma_ratio cache_ratio
-        section 'Loading' 'load-*' 0 read_gb read_s read_gb_per_s upload_s upload_gb_per_s compile_s load_s all_s
+        section 'Loading' 'load-*' 0 from read_gb read_s read_gb_per_s upload_s upload_gb_per_s compile_s load_s all_s
         printf '\n## doctor\n\n```\n%s\n```\n' "$(cat "$out/logs/doctor.log")"
     } >"$out/summary.md"
 }
@@ -259,8 +259,10 @@ compare_with_peers() {
         cuda:*) export CUDA_VISIBLE_DEVICES=${device#cuda:} ;;
     esac
     if [ "$limit" -gt $((deadline - SECONDS)) ]; then limit=$((deadline - SECONDS)); fi
-    if [ ! -e peers.py ] || ! command -v python3 >/dev/null; then
-        skip peers "there is no python3"
+    if ! command -v python3 >/dev/null; then
+        skip peers 'there is no python3'
+    elif [ ! -e peers.py ]; then
+        skip peers 'this bundle has no peers.py'
     elif step peers "$limit" python3 peers.py --json "$out/peers.json" --seconds $((limit - 5)) "${options[@]}"; then
         keep peers
     fi
@@ -273,23 +275,22 @@ load_model() {
         skip load "$load needs $((load_bytes / 1000000000 + 1)) GB of disk, and $out has less"
         return
     fi
-    step synth 120 bin/gale synth --shape "$load" -o "$dir" || return
-    sync "$dir"/*.safetensors
+    step synth 120 sh -c 'bin/gale synth --shape "$1" -o "$2" && sync "$2"/*' sh "$load" "$dir" || return
     for shard in "$dir"/*.safetensors; do
         dd if="$shard" iflag=nocache count=0 status=none # has the system forget what it holds of the file
     done
     for from in disk memory; do
         if step "load-from-$from" 60 bin/gale generate -v -m "$dir" --ids 1 -n 1; then
-            load_times <"$out/logs/load-from-$from.log" >"$out/load-from-$from.json"
+            load_times $from <"$out/logs/load-from-$from.log" >"$out/load-from-$from.json"
             keep "load-from-$from"
         fi
     done
-    rm -rf "$dir"
 }
 
 # The lines of `gale generate -v` as JSON: `  read  1.00 s  14.5 GB, 14.5 GB/s`, `all  1.45 s  ...`.
-load_times() {
-    awk '
+load_times() { # FROM
+    awk -v from="\"$1\"" '
+        BEGIN { put("from", from) }
         function put(key, value) { printf "%s\n  \"%s\": %s", n++ ? "," : "{", key, value }
         / s  / && match($0, /^ *[a-z -]+ [ 0-9.]* s  /) {
             name = $0; sub(/^ +/, "", name); sub(/  .*/, "", name); gsub(/[ -]/, "_", name)
@@ -300,7 +301,8 @@ load_times() {
         END { print "\n}" }'
 }
 
-if step doctor 60 bin/gale doctor; then
+trap 'rm -rf "$out/model"' EXIT
+if step doctor 90 bin/gale doctor; then
     card=$(sed -nE 's/^device +(.*), compute capability.*/\1/p' "$out/logs/doctor.log")
 fi
 if [ "$device" = emulator ]; then
@@ -325,7 +327,8 @@ if [ "$mode" = full ]; then
     for n in "${depths[@]}"; do bench "bench-depth-$n" -p 0 -n "$generate" -d "$n" -r 3; done
 fi
 load_model
-step capture 60 bin/gpu-capture "${library[@]}" -o "$out/$(tr -cs '[:alnum:]\n' - <<<"${card,,}").gold"
+gold=$(tr -cs '[:alnum:]' - <<<"${card,,}")
+step capture 60 bin/gpu-capture "${library[@]}" -o "$out/${gold%-}.gold"
 if [ "$mode" = full ]; then
     for it in "${long_chunks[@]}"; do kernel "$it"; done
 fi
