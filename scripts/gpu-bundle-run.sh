@@ -12,6 +12,7 @@
 #
 #   GALE_DEVICE=cuda:1         another GPU than the first; or emulator, which tries all of this on the CPU, in small
 #   GALE_SHAPE=smollm2-1.7b    another shape than mistral-7b, which takes 16 GB of device memory
+#   GALE_SECONDS=100           less time for the whole of it
 #   GALE_SMOLLM2=DIR           what scripts/get-model makes: adds the test of that model, which is skipped without it
 set -uo pipefail
 export LC_ALL=C
@@ -36,6 +37,8 @@ case $mode in
     full) deadline=525 ;;
     *) refuse "expected quick or full, found $mode" ;;
 esac
+deadline=${GALE_SECONDS:-$deadline}
+[[ $deadline =~ ^[0-9]+$ ]] || refuse "GALE_SECONDS: expected a number, found $deadline"
 [[ $device =~ ^(cuda(:[0-9]+)?|emulator)$ ]] || refuse "GALE_DEVICE: expected cuda, cuda:N or emulator, found $device"
 mkdir -p "$1" || fail "cannot write $1"
 out=$(cd "$1" && pwd) || exit
@@ -252,19 +255,20 @@ device_test() { # PATH
 
 # PyTorch and transformers on the same card, where they are installed.
 compare_with_peers() {
-    local limit=150 options=(--device cuda)
+    local limit=150 options=(--device cuda --gale bin/gale)
     if [ "$mode" = quick ]; then limit=60 options+=(--quick); fi
     case $device in
-        emulator) options=(--device cpu --quick) ;;
+        emulator) options=(--device cpu --tiny) ;;
         cuda:*) export CUDA_VISIBLE_DEVICES=${device#cuda:} ;;
     esac
     if [ "$limit" -gt $((deadline - SECONDS)) ]; then limit=$((deadline - SECONDS)); fi
     if ! command -v python3 >/dev/null; then
         skip peers 'there is no python3'
-    elif [ ! -e peers.py ]; then
-        skip peers 'this bundle has no peers.py'
-    elif step peers "$limit" python3 peers.py --json "$out/peers.json" --seconds $((limit - 5)) "${options[@]}"; then
-        keep peers
+    elif [ ! -e peers ]; then
+        skip peers 'this bundle has none'
+    else
+        step peers "$limit" python3 peers --json "$out/peers.json" --seconds $((limit - 5)) "${options[@]}"
+        if [ -s "$out/peers.json" ]; then keep peers; fi # always whole, see there
     fi
 }
 
