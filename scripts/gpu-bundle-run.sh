@@ -7,8 +7,9 @@
 #   OUT/summary.md             the same for people
 #   OUT/*.svg, *.gold, logs/   pictures, what the card's instructions compute, what each step printed
 #
-# Needs Linux on x86-64, gzip and an NVIDIA driver; python3 with torch for a comparison with other programs. Each step has
-# a time limit, and one that fails does not keep the others from running. Exits with 1 if one failed, 2 on wrong usage.
+# Needs Linux on x86-64, gzip and an NVIDIA driver; python3 with torch for a comparison with other programs. Each step
+# has a time limit, and one that fails does not keep the others from running. Exits with 1 if one failed, 2 on wrong
+# usage.
 #
 #   GALE_DEVICE=cuda:1         another GPU than the first; or emulator, which tries all of this on the CPU, in small
 #   GALE_SHAPE=smollm2-1.7b    another shape than mistral-7b, which takes 16 GB of device memory
@@ -42,7 +43,7 @@ deadline=${GALE_SECONDS:-$deadline}
 [[ $device =~ ^(cuda(:[0-9]+)?|emulator)$ ]] || refuse "GALE_DEVICE: expected cuda, cuda:N or emulator, found $device"
 mkdir -p "$1" || fail "cannot write $1"
 out=$(cd "$1" && pwd) || exit
-[ -z "$(ls -A "$out")" ] || fail "$out: expected a new or an empty folder, so that results do not mix; found files in it"
+[ -z "$(ls -A "$out")" ] || fail "$out: expected a new or an empty folder, so that results do not mix; found files"
 mkdir "$out/logs" || fail "cannot write $out"
 if [ -n "${GALE_SMOLLM2:-}" ]; then GALE_SMOLLM2=$(cd "$GALE_SMOLLM2" && pwd) || exit; fi
 
@@ -144,7 +145,7 @@ write_summary() {
         section 'A step, kernel by kernel' profile-step 2 kernel calls us bytes flops gb_per_s
         section 'A chunk, kernel by kernel' profile-chunk 2 kernel calls us bytes flops gb_per_s
         section 'Kernels alone, cold' 'kernel-*' 0 kernel m n k p50_us p99_us gb_per_s tflops percent_of_read
-        section 'Attention with a window, as a share of that without' attention 1 n_tokens time_ratio mma_ratio cache_ratio
+        section 'Attention: what a window of 4096 leaves' attention 1 n_tokens time_ratio mma_ratio
         section 'Loading' 'load-*' 0 from read_gb read_s read_gb_per_s upload_s upload_gb_per_s compile_s load_s all_s
         printf '\n## doctor\n\n```\n%s\n```\n' "$(cat "$out/logs/doctor.log")"
     } >"$out/summary.md"
@@ -154,10 +155,10 @@ write_summary() {
 
 # record NAME RESULT SECONDS NOTE: what became of a step
 record() {
-    local name=$1 result=$2 seconds=$3 note=$4 tests='' passed=null failed=null
+    local name=$1 result=$2 seconds=$3 note=$4 tests='' passed=null failed=null log=$out/logs/$1.log
     case $result in failed | stopped) n_failed=$((n_failed + 1)) ;; esac
-    if [ -e "$out/logs/$name.log" ]; then
-        tests=$(sed -nE 's/^test result:.* ([0-9]+) passed; ([0-9]+) failed.*/\1 \2/p' "$out/logs/$name.log" | tail -n 1)
+    if [ -e "$log" ]; then
+        tests=$(sed -nE 's/^test result:.* ([0-9]+) passed; ([0-9]+) failed.*/\1 \2/p' "$log" | tail -n 1)
     fi
     if [ -n "$tests" ]; then passed=${tests% *} failed=${tests#* }; fi
     steps+=("{\"step\": \"$name\", \"result\": \"$result\", \"seconds\": $seconds, \"tests_passed\": $passed, \
@@ -167,9 +168,10 @@ record() {
     write_results false
 }
 
-# run STDOUT NAME LIMIT COMMAND...: a step, that may take LIMIT seconds, and no more than are left; true if it ended well
+# run STDOUT NAME LIMIT COMMAND...: a step, which gets LIMIT seconds, or those that are left; true if it ended well
 run() {
-    local stdout=$1 name=$2 limit=$3 log=$out/logs/$2.log start=$SECONDS left=$((deadline - SECONDS)) code=0 result note=
+    local stdout=$1 name=$2 limit=$3 log=$out/logs/$2.log code=0 result note=
+    local start=$SECONDS left=$((deadline - SECONDS))
     shift 3
     if [ "$left" -lt 3 ]; then
         record "$name" stopped 0 'no time was left'
