@@ -188,8 +188,7 @@ run() {
     esac
     if [ $result != ok ]; then
         tail -n 20 "$log"
-        last=$(grep -v '^$' "$log" | tail -n 1)
-        note=${note:+$note: }$last
+        note=${note:+$note: }$(grep -vE '^(note:.*)?$' "$log" | tail -n 1)
     fi
     record "$name" $result $((SECONDS - start)) "$note"
     return $code
