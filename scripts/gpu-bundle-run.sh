@@ -256,11 +256,11 @@ device_test() { # PATH
 
 # PyTorch and transformers on the same card, where they are installed.
 compare_with_peers() {
-    local limit=150 options=(--device cuda --gale bin/gale)
+    local limit=150 options=(--device cuda --gale bin/gale) visible=()
     if [ "$mode" = quick ]; then limit=60 options+=(--quick); fi
     case $device in
         emulator) options=(--device cpu --tiny) ;;
-        cuda:*) export CUDA_VISIBLE_DEVICES=${device#cuda:} ;;
+        cuda:*) visible=(CUDA_VISIBLE_DEVICES="${device#cuda:}" GALE_DEVICE=cuda) ;; # the only one that they see
     esac
     if [ "$limit" -gt $((deadline - SECONDS)) ]; then limit=$((deadline - SECONDS)); fi
     if ! command -v python3 >/dev/null; then
@@ -268,7 +268,8 @@ compare_with_peers() {
     elif [ ! -e peers ]; then
         skip peers 'this bundle has none'
     else
-        step peers "$limit" python3 peers --json "$out/peers.json" --seconds $((limit - 5)) "${options[@]}"
+        options+=(--json "$out/peers.json" --seconds $((limit - 5)))
+        step peers "$limit" env "${visible[@]}" python3 peers "${options[@]}"
         if [ -s "$out/peers.json" ]; then keep peers; fi # always whole, see there
     fi
 }
