@@ -25,13 +25,14 @@ demo: build model
 	$(BUILD)/gale generate -m $(model) --chat -p 'What is the capital of France?' --greedy -n 64 --device auto
 
 # The documentation's examples come first: what cargo says last is the summary of a suite with tests. The kernels run
-# once more under the emulator's checks.
+# once more under the emulator's checks, and the GPU bundle as a whole.
 test: export REQUIRE_MODEL = 1
 test: export REQUIRE_CLIENTS = 1
 test: nvcc model clients
 	$(CARGO) test --release --workspace --doc
 	scripts/check-peers
-	CUDA_EMULATOR_MODE=check $(CARGO) test --release --test kernels
+	CUDA_EMULATOR_MODE=check $(CARGO) test --release --workspace --test kernels
+	scripts/check-bundle
 	$(CARGO) test --release --workspace --lib --bins --tests --no-fail-fast
 
 build: nvcc
@@ -49,6 +50,7 @@ gpu-bundle: nvcc
 
 lint: nvcc
 	$(CARGO) fmt --all --check
+	scripts/import-results --check
 	$(CARGO) clippy --release --workspace --all-targets -- -D warnings
 
 # The places where build.rs looks before .cuda/.

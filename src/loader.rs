@@ -189,7 +189,7 @@ fn as_many_as_allowed<T>(
 }
 
 /// The weights' buffers, zeroed where something is not filled.
-fn allocate<W: Half>(device: &Device, plan: &Plan) -> Result<BTreeMap<String, Buffer<W>>> {
+pub(crate) fn allocate<W: Half>(device: &Device, plan: &Plan) -> Result<BTreeMap<String, Buffer<W>>> {
     let allocated = plan.weights().map(|planned| {
         let n = planned.n_elements();
         let is_padded = n > planned.shape.iter().product();

@@ -1,5 +1,6 @@
 //! One sequence on a model: prompts go in by chunks, tokens one by one.
 
+mod costs;
 mod history;
 mod options;
 mod prompt;
@@ -379,6 +380,20 @@ fn decode_step(model: &mut dyn Forward) -> Result<()> {
     model.step(0..1, Keep::Ring)?;
     model.head(0..1)?;
     Ok(model.sample()?)
+}
+
+/// What a chunk of a prompt takes. After the last one, a token is chosen; its position is left to that.
+fn launch_chunk(model: &mut dyn Forward, n_tokens: u32, is_last: bool) -> Result<()> {
+    model.prefill(n_tokens)?;
+    match n_tokens - u32::from(is_last) {
+        0 => {}
+        n_positions => model.advance(n_positions)?,
+    }
+    if is_last {
+        model.head(n_tokens - 1..n_tokens)?;
+        model.sample()?;
+    }
+    Ok(())
 }
 
 /// Allocates a model and loads its weights.

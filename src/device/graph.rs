@@ -36,6 +36,10 @@ impl Device {
         Ok(Graph { graph, _memory: memory })
     }
 
+    pub(super) fn is_capturing(&self) -> bool {
+        self.captured().is_some()
+    }
+
     fn captured(&self) -> std::sync::MutexGuard<'_, Option<Vec<Arc<Memory>>>> {
         self.0.captured.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -12,7 +12,7 @@ pub struct Cost {
 }
 
 /// One launch.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Launched {
     /// The kernel's name.
     pub kernel: &'static str,
@@ -41,7 +41,7 @@ struct Traced {
 }
 
 impl Device {
-    /// Does `work`, and says of each launch in it what it needed and took. `position` is that of the first token of the
+    /// Does `work`, and says of each launch in it what it needed and took, or of one that is captured what it will need. `position` is that of the first token of the
     /// step that `work` takes. On the emulator each launch is waited for, and the process's counters are reset.
     ///
     /// # Errors
@@ -77,11 +77,14 @@ impl Device {
         if self.tracing().is_none() {
             return launch();
         }
-        self.reset_counters()?;
-        let before = if self.is_emulator() { None } else { Some(self.record()?) };
+        let runs = !self.is_capturing();
+        if runs {
+            self.reset_counters()?;
+        }
+        let before = if runs && !self.is_emulator() { Some(self.record()?) } else { None };
         launch()?;
         let events = before.map(|before| Ok((before, self.record()?))).transpose()?;
-        let counters = self.counters(kernel)?;
+        let counters = if runs { self.counters(kernel)? } else { None };
         if let Some(trace) = &mut *self.tracing() {
             let cost = trace.cost.take();
             trace.launches.push(Traced { kernel, cost, events, counters });

@@ -1,6 +1,6 @@
 //! Prompts: many tokens at once, in chunks.
 
-use super::Session;
+use super::{Session, launch_chunk};
 use crate::{device::Launched, error::Result, kernels::MAX_TOKENS, ring::Position};
 use std::ops::ControlFlow;
 
@@ -87,19 +87,10 @@ impl Session {
         self.settle()
     }
 
-    /// Takes a chunk through the model. After the last one of a prompt, a token is chosen; its position is left to that.
+    /// Takes a chunk through the model.
     fn run_chunk(&mut self, chunk: &[u32], is_last: bool) -> Result<()> {
-        let n_tokens = chunk.len() as u32;
         self.model.set_tokens(chunk)?;
-        self.model.prefill(n_tokens)?;
-        match n_tokens - u32::from(is_last) {
-            0 => {}
-            n_positions => self.model.advance(n_positions)?,
-        }
-        if is_last {
-            self.model.head(n_tokens - 1..n_tokens)?;
-            self.model.sample()?;
-        }
+        launch_chunk(&mut *self.model, chunk.len() as u32, is_last)?;
         self.history.extend(chunk);
         self.position.0 += chunk.len() as u64;
         Ok(())

@@ -54,6 +54,32 @@ fn profile_of_a_chunk() {
     gale(&["profile", "--shape", "tiny", "-p", "24", "--chunk", "8"]).expect_usage_error("--chunk");
 }
 
+/// What is predicted without running anything is what a run predicts. The model's weights are not even
+/// allocated.
+#[test]
+fn predictions_need_no_run() {
+    for work in [&["-d", "31"][..], &["-d", "3", "-p", "24"]] {
+        let args = [&["profile", "--shape", "tiny", "--json"], work].concat();
+        let parsed = |args: &[&str]| -> Value { serde_json::from_str(&emulated(args).expect_ok().stdout).unwrap() };
+        let (mut ran, predicted) = (parsed(&args), parsed(&[&args[..], &["--predict"]].concat()));
+        for key in ["copy_gb_per_s", "read_gb_per_s"] {
+            assert!(ran[key].as_f64().unwrap() > 0.0 && predicted[key].is_null(), "{predicted}");
+            ran[key] = Value::Null;
+        }
+        for kernel in ran["kernels"].as_array_mut().unwrap() {
+            assert!(kernel.as_object_mut().unwrap().remove("counters").is_some());
+        }
+        assert_eq!(ran, predicted);
+    }
+    let table = gale(&["profile", "--shape", "mistral-7b", "--predict", "-d", "1000000"]).expect_ok().stdout;
+    assert!(table.contains("a step at position 1000000") && table.contains("PREDICTED"), "{table}");
+    let refused = |args: &[&str]| gale(&[&["profile", "--predict"], args].concat());
+    refused(&["--shape", "tiny", "-p", "3"]).expect_error(&["-p", "at least"]);
+    refused(&["--shape", "tiny", "--device", "cuda"]).expect_error(&["--device cuda", "--predict"]);
+    refused(&["--shape", "tiny", "-r", "2"]).expect_usage_error("--repetitions");
+    refused(&["-m", "tiny"]).expect_usage_error("--model");
+}
+
 #[test]
 fn profile_draws_a_roofline() {
     let dir = tempfile::tempdir().unwrap();

@@ -9,7 +9,8 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::{ArgGroup, Args, value_parser};
-use gale::device::{Device, Launched};
+use gale::config::Config;
+use gale::device::{Device, DeviceChoice, Launched};
 use gale::session::{Options, Session};
 
 use super::bandwidth::{Bandwidth, HeadStart};
@@ -23,6 +24,9 @@ use table::Profiled;
 /// FLOPs are what the launchers say that a launch needs at the least. On a GPU the time of the same step as one graph, or
 /// of the same chunk without events in between, stands below, and what of it is no kernel's. On the emulator times are predicted, by the model that src/roofline.rs
 /// writes down: nothing but arithmetic on data sheets.
+///
+/// --predict shows those times without running anything, so a machine without a GPU tells in a second what a step of
+/// Mistral 7B needs.
 ///
 /// NVIDIA's profilers record exactly one step, named `gale decode`, or one chunk, `gale prefill`: see the examples.
 #[derive(Args)]
@@ -53,6 +57,10 @@ pub struct Profile {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["ptx", "sass"])]
     svg: Option<PathBuf>,
 
+    /// Only predict: nothing runs, on the emulator, whose memory need not hold the model
+    #[arg(long, requires = "shape", conflicts_with_all = ["dir", "repetitions", "no_graph", "ptx", "sass"])]
+    predict: bool,
+
     /// Show a kernel's PTX, with what ptxas makes of it where there is a CUDA toolkit, and nothing else
     #[arg(long, value_name = "KERNEL")]
     ptx: Option<String>,
@@ -75,6 +83,7 @@ Examples:
   gale profile -m Mistral-7B-v0.1 -p 512               a chunk of a prompt
   gale profile --shape mistral-7b --svg roofline.svg   random weights, and a plot
   gale profile --shape tiny --device emulator          counters, and predictions
+  gale profile --shape mistral-7b --predict -d 4095    predictions alone
   gale profile --sass gate_up_bf16 --arch sm_90a
   gale profile --shape mistral-7b -r 1                 below `nsys profile -c cudaProfilerApi`
   gale profile --shape mistral-7b -r 1 --no-graph      below `ncu --profile-from-start off`";
@@ -93,22 +102,21 @@ impl Profile {
         }
         let model = self.model.open()?;
         let name = model.dir.display().to_string();
+        if self.predict {
+            return self.show_predicted(&name, &model.config);
+        }
         model.plan(&self.running.options())?;
         let svg = self.svg.as_deref().map(|path| Output::open(Some(path))).transpose()?;
         let device = Device::open(self.running.on.device)?;
         let bandwidth = Bandwidth::measure(&device)?; // before the model takes the room
         let n_runs = self.repetitions.unwrap_or(if device.is_emulator() { 1 } else { 20 });
 
-        // Without a window, the context is what the steps need if nothing else is asked for.
-        let options = self.running.options();
         let n_tokens = match self.n_prompt {
             Some(n_chunk) => n_chunk.saturating_mul(n_runs + N_CHUNKS + 1),
             None => n_runs + N_STEPS,
         };
-        let needed = self.depth.saturating_add(n_tokens).saturating_add(4);
-        let context = options.context.or(model.config.window.is_none().then_some(needed));
-        let chunk = self.n_prompt.or(options.chunk);
-        let (device, mut session) = model.load(self.running.on.device, Options { context, chunk, ..options })?;
+        let options = self.options(&model.config, n_tokens.saturating_add(4));
+        let (device, mut session) = model.load(self.running.on.device, options)?;
         let position = fill(&mut session, self.depth)?;
         let work = match self.n_prompt {
             Some(n_tokens) => Work::Chunk(ids(&session, n_tokens)),
@@ -124,16 +132,44 @@ impl Profile {
         work.mark(&device, &mut session)?;
 
         let rows = rows::rows(&runs);
+        let bandwidth = Some(bandwidth);
         let profiled = Profiled { model: &name, work: &work, device: &device, position, bandwidth, time, rows: &rows };
-        if let Some(svg) = svg {
-            svg.write(&svg::plot(&profiled))?;
-        }
-        Output::Stdout.write(&if self.json { profiled.json() } else { profiled.table() })?;
-        Ok(ExitCode::SUCCESS)
+        self.show(&profiled, svg)
     }
 }
 
 impl Profile {
+    /// Without a window, the context is what is needed behind `depth` if nothing else is asked for.
+    fn options(&self, config: &Config, n_tokens: u32) -> Options {
+        let options = self.running.options();
+        let needed = self.depth.saturating_add(n_tokens);
+        let context = options.context.or(config.window.is_none().then_some(needed));
+        Options { context, chunk: self.n_prompt.or(options.chunk), ..options }
+    }
+
+    fn show(&self, profiled: &Profiled, svg: Option<Output>) -> anyhow::Result<ExitCode> {
+        if let Some(svg) = svg {
+            svg.write(&svg::plot(profiled))?;
+        }
+        Output::Stdout.write(&if self.json { profiled.json() } else { profiled.table() })?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn show_predicted(&self, name: &str, config: &Config) -> anyhow::Result<ExitCode> {
+        if let DeviceChoice::Cuda(_) = self.running.on.device {
+            return Err(without_effect("--device cuda", "--predict, for which no card runs anything").into());
+        }
+        let svg = self.svg.as_deref().map(|path| Output::open(Some(path))).transpose()?;
+        let device = Device::open(DeviceChoice::Emulator)?;
+        let options = self.options(config, self.n_prompt.unwrap_or(1));
+        let position = self.depth.into();
+        let launches = Session::costs(&device, config, &options, position, self.n_prompt)?;
+        let work = self.n_prompt.map_or(Work::Step, |n_tokens| Work::Chunk(vec![0; n_tokens as usize]));
+        let (rows, bandwidth, time) = (rows::rows(&[launches]), None, None);
+        let profiled = Profiled { model: name, work: &work, device: &device, position, bandwidth, time, rows: &rows };
+        self.show(&profiled, svg)
+    }
+
     fn show_code(&self) -> anyhow::Result<ExitCode> {
         self.running.refuse_beside("--ptx and --sass")?;
         let arch = self.arch.as_deref().unwrap_or("sm_90");

@@ -23,7 +23,10 @@ pub fn plot(profiled: &Profiled) -> String {
     let is_measured = profiled.time.is_some();
     let card = match (known, is_measured) {
         (Some(card), _) => card,
-        (None, true) => Card { name: "", bytes_per_s: profiled.bandwidth.read, flops_per_s: f64::INFINITY },
+        (None, true) => {
+            let bandwidth = profiled.bandwidth.expect("it is measured before anything else");
+            Card { name: "", bytes_per_s: bandwidth.read, flops_per_s: f64::INFINITY }
+        }
         (None, false) => CARDS[0],
     };
     let title = match is_measured {

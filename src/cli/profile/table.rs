@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use gale::device::{Cost, Device};
+use gale::device::{Cost, Counters, Device};
 use gale::roofline::{CARDS, Card, GAP};
 use serde_json::{Value, json};
 
@@ -17,7 +17,8 @@ pub struct Profiled<'a> {
     pub device: &'a Device,
     /// Of the first token.
     pub position: u64,
-    pub bandwidth: Bandwidth,
+    /// Unless nothing ran.
+    pub bandwidth: Option<Bandwidth>,
     /// The same in one go, on a GPU.
     pub time: Option<Duration>,
     pub rows: &'a [Row],
@@ -25,6 +26,20 @@ pub struct Profiled<'a> {
 
 pub fn us(time: Duration) -> f64 {
     time.as_secs_f64() * 1e6
+}
+
+/// Columns of what the emulator counts, and their widths.
+const COUNTERS: [(&str, usize); 5] = [("MB DRAM", 9), ("sectors", 7), ("shared", 7), ("k instr.", 9), ("k mma", 8)];
+
+fn counter_cells(it: &Counters) -> [String; COUNTERS.len()] {
+    let dram = it.counts.dram_read_bytes + it.counts.dram_write_bytes;
+    [
+        format!("{:.3}", dram as f64 / 1e6),
+        format!("{:.3}", it.sectors_per_ideal()),
+        format!("{:.3}", it.wavefronts_per_ideal()),
+        format!("{:.1}", it.counts.warp_instructions as f64 / 1e3),
+        format!("{:.1}", it.mma() as f64 / 1e3),
+    ]
 }
 
 impl Profiled<'_> {
@@ -59,6 +74,7 @@ impl Profiled<'_> {
              | {:-<24} | ----: | --------: | --------: | --------: | -------: | --------: | ------: |",
             "kernel", "calls", "µs", "MB", "GFLOP", "GB/s", "% of read", "share %", ""
         );
+        let Bandwidth { copy, read } = self.bandwidth.expect("it is measured before anything else");
         for row in self.rows {
             let time = row.time.unwrap_or_default();
             let share = 100.0 * us(time) / us(step);
@@ -66,7 +82,7 @@ impl Profiled<'_> {
             let _ = match row.total() {
                 Some(Cost { bytes, flops }) => {
                     let rate = bytes as f64 / time.as_secs_f64();
-                    let percent = 100.0 * rate / self.bandwidth.read;
+                    let percent = 100.0 * rate / read;
                     let (mb, gflop) = (bytes as f64 / 1e6, flops as f64 / 1e9);
                     write!(out, " {mb:>9.2} | {gflop:>9.3} | {:>8.1} | {percent:>9.1} |", rate / 1e9)
                 }
@@ -88,62 +104,49 @@ impl Profiled<'_> {
             out,
             "\na copy moves {:.1} GB/s, a kernel that only reads {:.1}; each kernel's time has its events in it, about a \
              microsecond",
-            self.bandwidth.copy / 1e9,
-            self.bandwidth.read / 1e9
+            copy / 1e9,
+            read / 1e9
         );
     }
 
     fn counted(&self, out: &mut String) {
-        let _ = write!(
-            out,
-            "| {:<24} | {:>5} | {:>9} | {:>9} | {:>9} | {:>7} | {:>7} | {:>9} | {:>8} |",
-            "kernel", "calls", "MB", "MB DRAM", "GFLOP", "sectors", "shared", "k instr.", "k mma"
-        );
-        CARDS.iter().for_each(|it| *out += &format!(" {:>8} |", it.name));
-        let _ = write!(
-            out,
-            "\n| {:-<24} | ----: | --------: | --------: | --------: | ------: | ------: | --------: | -------: |",
-            ""
-        );
-        CARDS.iter().for_each(|_| out.push_str(" -------: |"));
-        out.push('\n');
-        for row in self.rows {
-            let it = row.counters.unwrap_or_default();
-            let dram = it.counts.dram_read_bytes + it.counts.dram_write_bytes;
-            let cost = row.total();
-            let of_cost =
-                |of: fn(Cost) -> f64, digits: usize| cost.map_or(String::new(), |it| format!("{:.digits$}", of(it)));
-            let _ = write!(
-                out,
-                "| {:<24} | {:>5} | {:>9} | {:>9.3} | {:>9} | {:>7.3} | {:>7.3} | {:>9.1} | {:>8.1} |",
-                row.kernel,
-                row.n_calls,
-                of_cost(|it| it.bytes as f64 / 1e6, 3),
-                dram as f64 / 1e6,
-                of_cost(|it| it.flops as f64 / 1e9, 4),
-                it.sectors_per_ideal(),
-                it.wavefronts_per_ideal(),
-                it.counts.warp_instructions as f64 / 1e3,
-                it.mma() as f64 / 1e3,
-            );
-            CARDS.iter().for_each(|card| *out += &format!(" {:>8.2} |", predicted_us(row, card)));
-            out.push('\n');
-        }
-        let n_calls = self.n_calls();
-        let blank = |out: &mut String, name: &str, n_calls: u32, us_: fn(&[Row], &Card) -> f64| {
-            let _ = write!(
-                out,
-                "| {name:<24} | {n_calls:>5} | {:>9} | {:>9} | {:>9} | {:>7} | {:>7} | {:>9} | {:>8} |",
-                "", "", "", "", "", "", ""
-            );
-            CARDS.iter().for_each(|card| *out += &format!(" {:>8.2} |", us_(self.rows, card)));
+        let ran = self.rows.iter().any(|row| row.counters.is_some());
+        let counters = if ran { &COUNTERS[..] } else { &[] };
+        let cards = CARDS.map(|card| (card.name, 8));
+        let columns = [&[("calls", 5), ("MB", 9), ("GFLOP", 9)], counters, &cards].concat();
+        let mut line = |name: &str, cells: &[String]| {
+            let _ = write!(out, "| {name:<24} |");
+            for (cell, (_, width)) in cells.iter().zip(&columns) {
+                let _ = write!(out, " {cell:>width$} |");
+            }
             out.push('\n');
         };
-        blank(out, "gaps", n_calls, |rows, _| gaps_us(rows));
-        blank(out, &self.work.name(), 1, step_us);
+        let times = |us: &dyn Fn(&Card) -> f64| CARDS.map(|card| format!("{:.2}", us(&card)));
+        line("kernel", &columns.iter().map(|(name, _)| (*name).to_owned()).collect::<Vec<_>>());
+        line(&"-".repeat(24), &columns.iter().map(|(_, width)| format!("{:->1$}:", "", width - 1)).collect::<Vec<_>>());
+        for row in self.rows {
+            let of_cost = |of: fn(Cost) -> String| row.total().map_or(String::new(), of);
+            let mut cells = vec![
+                row.n_calls.to_string(),
+                of_cost(|it| format!("{:.3}", it.bytes as f64 / 1e6)),
+                of_cost(|it| format!("{:.4}", it.flops as f64 / 1e9)),
+            ];
+            cells.extend(row.counters.as_ref().map(counter_cells).into_iter().flatten());
+            cells.extend(times(&|card| predicted_us(row, card)));
+            line(row.kernel, &cells);
+        }
+        let mut blank = |name: &str, n_calls: u32, times: [String; CARDS.len()]| {
+            let cells = [vec![n_calls.to_string()], vec![String::new(); 2 + counters.len()], times.to_vec()];
+            line(name, &cells.concat());
+        };
+        blank("gaps", self.n_calls(), times(&|_| gaps_us(self.rows)));
+        blank(&self.work.name(), 1, times(&|card| step_us(self.rows, card)));
+        out.push('\n');
+        if ran {
+            out.push_str("sectors, shared: of global and shared memory, for each that is needed. ");
+        }
         out.push_str(
-            "\nsectors, shared: of global and shared memory, for each that is needed. The times are PREDICTED, in µs, from \
-             bytes, FLOPs and data sheets (src/roofline.rs): no card ran anything.\n",
+            "The times are PREDICTED, in µs, from bytes, FLOPs and data sheets (src/roofline.rs): no card ran anything.\n",
         );
     }
 
@@ -159,8 +162,8 @@ impl Profiled<'_> {
             "counts_as_gpu_speed": !self.device.is_emulator(),
             "position": self.position,
             "n_tokens": self.work.n_tokens(),
-            "copy_gb_per_s": self.bandwidth.copy / 1e9,
-            "read_gb_per_s": self.bandwidth.read / 1e9,
+            "copy_gb_per_s": self.bandwidth.map(|it| it.copy / 1e9),
+            "read_gb_per_s": self.bandwidth.map(|it| it.read / 1e9),
             "n_launches": self.n_calls(),
             "predicted_gaps_us": gaps_us(self.rows),
             "predicted_step_us": predicted(&|card| step_us(self.rows, card)),
