@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use clap::{ArgGroup, Args, value_parser};
 use gale::device::{Device, Launched};
 use gale::session::{Options, Session};
+use gale::workload::HeadStart;
 
-use super::bandwidth::{Bandwidth, HeadStart};
+use super::bandwidth::Bandwidth;
 use super::options::{ModelOrShape, Running, without_effect};
 use super::output::Output;
 use table::Profiled;
