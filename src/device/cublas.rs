@@ -127,7 +127,7 @@ fn load(names: &[&str]) -> Result<Library, String> {
             }
         }
     }
-    Err(failed.unwrap_or_else(|| format!("{} is not there; LD_LIBRARY_PATH says where to look", names.join(", "))))
+    Err(failed.unwrap_or_else(|| format!("none of {} is there; LD_LIBRARY_PATH says where to look", names.join(", "))))
 }
 
 /// # Safety
@@ -197,7 +197,7 @@ mod tests {
         let device = Device::open(DeviceChoice::Emulator).unwrap();
         let open = |name: &str| Cublas::open(&device, &[name]).err().unwrap();
         let none = open("libno-such-cublas.so");
-        assert_eq!(none, "libno-such-cublas.so is not there; LD_LIBRARY_PATH says where to look");
+        assert_eq!(none, "none of libno-such-cublas.so is there; LD_LIBRARY_PATH says where to look");
         let broken = dir.path().join("broken.so");
         std::fs::write(&broken, "no library").unwrap();
         let error = open(broken.to_str().unwrap());

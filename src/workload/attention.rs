@@ -94,7 +94,8 @@ pub fn prefill_attention(device: &Device, sizes: Sizes) -> Result<Work> {
 pub fn ring_write(device: &Device, sizes: Sizes) -> Result<Work> {
     let Sizes { m, n_kv_heads, head_dim, .. } = sizes;
     let n_slots = sizes.n_slots();
-    let [mut k_ring, mut v_ring] = rows(device, n_slots, &sizes)?;
+    let ring = || output(device, &[n_slots, n_kv_heads, head_dim]);
+    let (mut k_ring, mut v_ring) = (ring()?, ring()?);
     let [k_chunk, v_chunk] = rows(device, m, &sizes)?;
     let position = position(device, &sizes)?;
     Ok(Work::new(1, move |device, _| {
@@ -119,7 +120,8 @@ pub fn commit(device: &Device, sizes: Sizes) -> Result<Work> {
     const N_LAYERS: u32 = 32;
     let Sizes { m, n_kv_heads, head_dim, .. } = sizes;
     let n_slots = sizes.n_slots();
-    let [mut k_ring, mut v_ring] = rows(device, N_LAYERS * n_slots, &sizes)?;
+    let ring = || output(device, &[N_LAYERS, n_slots, n_kv_heads, head_dim]);
+    let (mut k_ring, mut v_ring) = (ring()?, ring()?);
     let [k_staged, v_staged] = rows(device, N_LAYERS * MAX_TOKENS, &sizes)?;
     let position = position(device, &sizes)?;
     Ok(Work::new(1, move |device, _| {

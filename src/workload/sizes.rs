@@ -54,6 +54,10 @@ impl Size {
         }
     }
 
+    pub fn get(self, sizes: &Sizes) -> u32 {
+        *self.of(&mut sizes.clone())
+    }
+
     /// Its place.
     pub fn of(self, sizes: &mut Sizes) -> &mut u32 {
         match self {
@@ -128,6 +132,12 @@ impl Kernel {
         }
     }
 
+    /// As in `m 1, n 4096, k 4096`.
+    pub fn describe(&self, sizes: &Sizes) -> String {
+        let one = |size: &Size| format!("{} {}", &size.option()[2..], size.get(sizes));
+        self.takes().iter().map(one).collect::<Vec<_>>().join(", ")
+    }
+
     /// The product in it, of m vectors of k and a weight [n, k]: what any library of linear algebra has, too.
     pub fn product(&self, sizes: &Sizes) -> Option<[u32; 3]> {
         match self.kind {
@@ -143,7 +153,7 @@ impl Kernel {
         let takes = |size| self.takes().contains(&size);
         let Sizes { m, n, k, n_heads, n_kv_heads, head_dim, window, .. } = *sizes;
         let hold = |size: Size, is_fine: bool, expected: String| {
-            let found = size.of(&mut sizes.clone()).to_string();
+            let found = size.get(sizes).to_string();
             let is_fine = is_fine || !takes(size);
             is_fine.then_some(()).ok_or(Error::Option { option: size.option(), expected, found })
         };

@@ -1,6 +1,7 @@
 //! One kernel alone, at any shape, on buffers that are cold.
 
 use std::process::ExitCode;
+use std::rc::Rc;
 use std::time::Duration;
 
 use clap::{Args, value_parser};
@@ -67,12 +68,16 @@ fn long_help() -> String {
                     kernel have read enough to fill L2. Each takes the options behind it and refuses others; what is not \
                     given is Mistral 7B's, for one token or a chunk of 512, behind a full window:"
         .to_owned();
-    let mut kinds: Vec<&[Size]> = KERNELS.iter().map(Kernel::takes).collect();
-    kinds.sort();
-    kinds.dedup();
+    let mut kinds: Vec<&[Size]> = vec![];
+    for takes in KERNELS.iter().map(Kernel::takes) {
+        if !kinds.contains(&takes) {
+            kinds.push(takes);
+        }
+    }
     for takes in kinds {
-        let options: Vec<_> = takes.iter().map(|it| it.option()).collect();
-        text += &format!("\n  {}: {}", names(KERNELS.iter().filter(|it| it.takes() == takes)), options.join(" "));
+        let options = takes.iter().map(|it| it.option()).collect::<Vec<_>>().join(" ");
+        let options = if takes.is_empty() { "none" } else { &options };
+        text += &format!("\n  {}: {options}", names(KERNELS.iter().filter(|it| it.takes() == takes)));
     }
     text
 }
@@ -208,7 +213,7 @@ fn time_cublas(
     let cublas = device.cublas()?;
     let version = cublas.version();
     let time = || {
-        let mut work = by_cublas(device, cublas, product)?;
+        let mut work = by_cublas(device, &Rc::new(cublas), product)?;
         work.warm_up(device)?;
         stopwatch.time(&mut work, n_runs)
     };
@@ -226,7 +231,7 @@ impl Measured<'_> {
         let Self { kernel, cost, bandwidth, .. } = self;
         let mut fields = Map::from_iter([("kernel".to_owned(), kernel.name.into())]);
         fields.extend(Size::ALL.map(|size| {
-            let value = kernel.takes().contains(&size).then(|| *size.of(&mut self.sizes.clone()));
+            let value = kernel.takes().contains(&size).then(|| size.get(&self.sizes));
             (size.option().trim_start_matches('-').replace('-', "_"), value.into())
         }));
         let cublas = self.cublas.as_ref();
@@ -257,11 +262,9 @@ impl Measured<'_> {
 
     fn table(&self, health: &Health) -> String {
         let Self { kernel, cost, bandwidth, .. } = self;
-        let taken = |size: &Size| format!("{} {}", &size.option()[2..], size.of(&mut self.sizes.clone()));
-        let sizes = kernel.takes().iter().map(taken).collect::<Vec<_>>().join(", ");
         let columns = [
             ("kernel", kernel.name.to_owned()),
-            ("sizes", sizes),
+            ("sizes", kernel.describe(&self.sizes)),
             ("MB", format!("{:.2}", cost.bytes as f64 / 1e6)),
             ("µs p50", format!("{:.2}", self.p50 * 1e6)),
             ("µs p99", format!("{:.2}", self.p99 * 1e6)),

@@ -54,7 +54,7 @@ pub struct Bench {
     #[arg(short = 'd', long, value_name = "TOKENS")]
     depth: Option<u32>,
 
-    /// Times that each test runs [default: 5, on the emulator 2]
+    /// Times that each test runs [default: 5, with --kernel 100, on the emulator 2]
     #[arg(short = 'r', long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
     repetitions: Option<u32>,
 
