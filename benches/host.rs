@@ -50,7 +50,8 @@ fn ring(criterion: &mut Criterion) {
 fn sampler(criterion: &mut Criterion) {
     const VOCAB_SIZE: u32 = 32000;
     let bias = (0..300).map(|i| (i * 97, 1.0)).collect();
-    let sampling = Sampling { temperature: 0.7, top_p: 0.9, repetition_penalty: 1.1, logit_bias: bias, ..Default::default() };
+    let sampling =
+        Sampling { temperature: 0.7, top_p: 0.9, repetition_penalty: 1.1, logit_bias: bias, ..Default::default() };
     let prompt: Vec<u32> = (0..4096).map(|i| i * 7919 % VOCAB_SIZE).collect();
     let limits = Limits::endless();
     let mut group = criterion.benchmark_group("sampler");

@@ -81,7 +81,9 @@ impl Bench<'_> {
             let bytes = work.cost(&self.device)?.bytes;
             self.time(&name, bytes, work)
         };
-        let (Some(product), Some(cublas), Some(ours)) = (kernel.product(sizes), &self.cublas, ours) else { return Ok(()) };
+        let (Some(product), Some(cublas), Some(ours)) = (kernel.product(sizes), &self.cublas, ours) else {
+            return Ok(());
+        };
         let work = by_cublas(&self.device, cublas, product)?;
         let [m, n, k] = product.map(u64::from);
         let name = format!("{name}, by cuBLAS {}", cublas.version());

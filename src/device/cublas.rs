@@ -67,8 +67,10 @@ impl Cublas {
     pub fn version(&self) -> String {
         let mut version = 0;
         // SAFETY: this is the type that cublas_v2.h declares, and `version` is a valid place for the one int.
-        unsafe { function::<GetVersion>(&self.library, "cublasGetVersion_v2").map(|get| get(self.handle, &mut version)) }
-            .unwrap_or(0);
+        unsafe {
+            function::<GetVersion>(&self.library, "cublasGetVersion_v2").map(|get| get(self.handle, &mut version))
+        }
+        .unwrap_or(0);
         format!("{}.{}.{}", version / 10_000, version / 100 % 100, version % 100)
     }
 
@@ -93,8 +95,25 @@ impl Cublas {
         let code = unsafe {
             let (weight, h, out) = (at(weight.address()), at(h.address()), at(out.address()));
             (self.gemm)(
-                self.handle, TRANSPOSED, AS_IT_IS, n, m, k, &one, weight, BF16, k, h, BF16, k, &zero, out, BF16, n,
-                COMPUTE_F32, ITS_CHOICE,
+                self.handle,
+                TRANSPOSED,
+                AS_IT_IS,
+                n,
+                m,
+                k,
+                &one,
+                weight,
+                BF16,
+                k,
+                h,
+                BF16,
+                k,
+                &zero,
+                out,
+                BF16,
+                n,
+                COMPUTE_F32,
+                ITS_CHOICE,
             )
         };
         check("it does not multiply", code)

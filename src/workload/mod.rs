@@ -45,12 +45,7 @@ pub const KERNELS: [Kernel; 19] = [
     Kernel { name: "tile", kind: Kind::Matrix, max_m: 1, prepare: memory::tile },
     Kernel { name: "embed", kind: Kind::Table, max_m: MAX_CHUNK, prepare: tokens::embed },
     Kernel { name: "qkv", kind: Kind::Heads, max_m: MAX_TOKENS, prepare: products::qkv },
-    Kernel {
-        name: "decode_attention",
-        kind: Kind::Attention,
-        max_m: MAX_TOKENS,
-        prepare: attention::decode_attention,
-    },
+    Kernel { name: "decode_attention", kind: Kind::Attention, max_m: MAX_TOKENS, prepare: attention::decode_attention },
     Kernel { name: "residual", kind: Kind::Product, max_m: MAX_TOKENS, prepare: products::residual },
     Kernel { name: "gate_up", kind: Kind::Product, max_m: MAX_TOKENS, prepare: products::gate_up },
     Kernel { name: "lm_head", kind: Kind::Product, max_m: MAX_TOKENS, prepare: products::lm_head },

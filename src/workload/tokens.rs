@@ -62,8 +62,7 @@ pub fn sample(device: &Device, Sizes { n, .. }: Sizes) -> Result<Work> {
 /// One thread reads and writes one number: what any launch takes.
 pub fn advance(device: &Device, _: Sizes) -> Result<Work> {
     let mut position = output(device, &[1])?;
-    let mut work =
-        Work::new(1, move |device, _| Advance { position: &mut position, n_tokens: 1 }.launch(device));
+    let mut work = Work::new(1, move |device, _| Advance { position: &mut position, n_tokens: 1 }.launch(device));
     work.cost = Some(Cost { bytes: 2 * size_of::<u64>() as u64, flops: 0 });
     Ok(work)
 }

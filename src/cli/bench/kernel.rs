@@ -204,12 +204,7 @@ fn sorted(mut times: Vec<Duration>) -> Vec<Duration> {
     times
 }
 
-fn time_cublas(
-    device: &Device,
-    stopwatch: &mut Stopwatch,
-    product: [u32; 3],
-    n_runs: usize,
-) -> Result<Cublas, String> {
+fn time_cublas(device: &Device, stopwatch: &mut Stopwatch, product: [u32; 3], n_runs: usize) -> Result<Cublas, String> {
     let cublas = device.cublas()?;
     let version = cublas.version();
     let time = || {
@@ -294,7 +289,10 @@ impl Measured<'_> {
             None => {}
             Some(Ok(it)) => {
                 let (us, ratio) = (it.p50 * 1e6, self.p50 / it.p50);
-                text += &format!("cuBLAS {}: {us:.2} µs for the product alone; gale takes {ratio:.3} of that\n", it.version);
+                text += &format!(
+                    "cuBLAS {}: {us:.2} µs for the product alone; gale takes {ratio:.3} of that\n",
+                    it.version
+                );
             }
             Some(Err(why)) => text += &format!("cuBLAS: not compared, {why}\n"),
         }
