@@ -97,7 +97,7 @@ fn loader(criterion: &mut Criterion) -> Result<()> {
     let n_bytes: usize = weights.tensors().map(|(_, tensor)| tensor.bytes.len()).sum();
     let mut group = criterion.benchmark_group(format!("loader of {shape}"));
     group.bench_function("headers", |it| it.iter(|| open().expect("it is a model")));
-    group.throughput(Throughput::BytesDecimal(n_bytes as u64)).sample_size(10);
+    group.throughput(Throughput::BytesDecimal(n_bytes as u64)).sample_size(10).measurement_time(Duration::from_secs(5));
     group.bench_function("read", |it| {
         let mut to = vec![0; n_bytes];
         it.iter(|| {
