@@ -15,7 +15,7 @@ use std::env;
 use std::rc::Rc;
 use std::time::Duration;
 
-fn main() -> Result<()> {
+fn main() -> anyhow::Result<()> {
     let choice = env::var("GALE_DEVICE").map_or(Ok(DeviceChoice::Auto), |it| it.parse())?;
     let device = Device::open(choice)?;
     if device.is_emulator() {
