@@ -8,6 +8,7 @@ pub mod synth;
 pub mod session;
 pub mod model;
 pub mod loader;
+pub mod workload;
 pub mod kernels;
 pub mod kernel;
 pub mod device;

@@ -1,6 +1,6 @@
 //! How fast the device's memory is, measured: the roofs that every kernel is under.
 
-use gale::device::{Buffer, Device, Result};
+use gale::device::{Device, Result};
 use gale::kernels::{Copy, Read};
 
 /// Far larger than any L2 cache.
@@ -33,31 +33,6 @@ impl Bandwidth {
             copy: best_rate(device, copy.bytes(), || copy.launch(device))?,
             read: best_rate(device, read.bytes(), || read.launch(device))?,
         })
-    }
-}
-
-/// Keeps a GPU busy while the host asks for the work that is to be timed: a launch that waits for the host would be timed
-/// with its wait.
-pub struct HeadStart {
-    from: Buffer<u8>,
-    sum: Buffer<u32>,
-}
-
-impl HeadStart {
-    /// Takes an eighth of the free memory, or 1 GiB if that is less.
-    pub fn new(device: &Device) -> Result<HeadStart> {
-        let (free, _) = device.memory_info()?;
-        let wanted = if device.is_emulator() { EMULATOR_BYTES } else { GPU_BYTES };
-        let n = wanted.min(free / 8) / 16 * 16;
-        Ok(HeadStart { from: device.zeroed(&[n])?, sum: device.zeroed(&[1])? })
-    }
-
-    /// Some milliseconds on a GPU: hundreds of launches are asked for meanwhile. The emulator, which is the host, needs none.
-    pub fn give(&mut self, device: &Device) -> Result<()> {
-        const N_READS: usize = 8;
-        let n_reads = if device.is_emulator() { 0 } else { N_READS };
-        let n = self.from.len() as u64;
-        (0..n_reads).try_for_each(|_| Read { from: &self.from, sum: &mut self.sum, n }.launch(device))
     }
 }
 

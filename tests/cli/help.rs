@@ -83,6 +83,11 @@ const COMMANDS: [(&str, &[&str]); 13] = [
             "--m ",
             "--n ",
             "--k ",
+            "--heads",
+            "--kv-heads",
+            "--head-dim",
+            "--window",
+            "--cublas",
         ],
     ),
     (

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod bench;
+mod bench_kernel;
 mod chat;
 mod explain;
 mod generate;

@@ -203,7 +203,7 @@ fn csv(rows: &[Value]) -> String {
 }
 
 /// Nothing for what is not known.
-fn cell(value: &Value) -> String {
+pub fn cell(value: &Value) -> String {
     if value.is_null() { String::new() } else { value.to_string() }
 }
 

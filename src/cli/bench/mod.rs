@@ -50,11 +50,11 @@ pub struct Bench {
     #[arg(short = 'n', long, value_name = "TOKENS", conflicts_with = "kernel")]
     n_gen: Option<u32>,
 
-    /// Tokens that are in the cache before either test
-    #[arg(short = 'd', long, value_name = "TOKENS", default_value_t = 0, conflicts_with = "kernel")]
-    depth: u32,
+    /// Tokens that are in the cache before either test [default: 0; with --kernel the window of Mistral 7B]
+    #[arg(short = 'd', long, value_name = "TOKENS")]
+    depth: Option<u32>,
 
-    /// Times that each test runs [default: 5, on the emulator 2]
+    /// Times that each test runs [default: 5, with --kernel 100, on the emulator 2]
     #[arg(short = 'r', long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
     repetitions: Option<u32>,
 
@@ -87,6 +87,7 @@ Examples:
   gale bench --shape mistral-7b -d 4096                a model of that shape with random weights
   gale bench -m Mistral-7B-v0.1 -o json --file bench.json
   gale bench --kernel gate_up --n 28672 --k 4096       one kernel, for one token
+  gale bench --kernel prefill_qkv --m 2048 --cublas    and cuBLAS on the same product
   gale bench --attention --svg attention.svg           what a sliding window saves";
 
 /// What was asked for, with the defaults of the device.
@@ -110,7 +111,7 @@ impl Bench {
         if self.kernel.is_given() {
             self.running.refuse_beside("--kernel")?;
             let output = Output::open(self.file.as_deref())?;
-            return self.kernel.run(self.running.on.device, self.repetitions, self.output, output);
+            return self.kernel.run(self.running.on.device, self.depth, self.repetitions, self.output, output);
         }
         self.kernel.refuse_without_kernel()?;
         let model = self.model.open()?;
@@ -153,7 +154,7 @@ impl Bench {
         Workload {
             n_prompt: self.n_prompt.unwrap_or(n_prompt),
             n_gen: self.n_gen.unwrap_or(n_gen),
-            depth: self.depth,
+            depth: self.depth.unwrap_or(0),
             repetitions: self.repetitions.unwrap_or(repetitions),
         }
     }

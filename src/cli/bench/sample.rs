@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use gale::device::Device;
 use gale::error::Result;
 use gale::session::Session;
+use gale::workload::percentile;
 
 use super::Workload;
 use super::health::Health;
@@ -90,12 +91,6 @@ impl Samples {
     pub fn percentile(&self, share: f64) -> Duration {
         percentile(&self.tokens, share)
     }
-}
-
-/// The time that a share of the times, which are sorted, does not exceed.
-pub fn percentile(times: &[Duration], share: f64) -> Duration {
-    let rank = (share * times.len() as f64).ceil() as usize;
-    times[rank.clamp(1, times.len()) - 1]
 }
 
 /// Mean and sample standard deviation, 0 for a single one.

@@ -12,8 +12,9 @@ use clap::{ArgGroup, Args, value_parser};
 use gale::config::Config;
 use gale::device::{Device, DeviceChoice, Launched};
 use gale::session::{Options, Session};
+use gale::workload::HeadStart;
 
-use super::bandwidth::{Bandwidth, HeadStart};
+use super::bandwidth::Bandwidth;
 use super::options::{ModelOrShape, Running, without_effect};
 use super::output::Output;
 use table::Profiled;
