@@ -3,8 +3,6 @@ use std::time::{Duration, Instant};
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, value_parser};
-use gale::error::Error;
-use gale::prompt::ChatFormat;
 use gale::server::{self, Settings};
 
 use super::model::Model;
@@ -69,11 +67,7 @@ impl Serve {
         let model = Model::open(&dir)?;
         let (options, device) = (self.running.options(), self.running.on.device);
         model.plan(&options)?; // bad options are refused before anything is opened
-        let tokenizer = model.tokenizer("a server")?;
-        let chat_format = match ChatFormat::detect(&dir, &tokenizer) {
-            Err(Error::NoChatFormat { .. }) => None, // a base model only writes on
-            found => Some(found?),
-        };
+        let served = model.served(options)?;
         let mut model_names = self.served_model_name;
         if model_names.is_empty() {
             let dir = dir.canonicalize().unwrap_or(dir);
@@ -90,8 +84,6 @@ impl Serve {
             grace: Duration::from_secs(self.grace),
             started,
         };
-        let files = model.digest()?;
-        let served = server::Model { config: model.config.clone(), files, options, tokenizer, chat_format };
         server::serve(settings, served, move || model.load(device, options))?;
         Ok(ExitCode::SUCCESS)
     }

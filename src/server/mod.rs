@@ -19,6 +19,7 @@ mod connection;
 mod engine;
 mod error;
 mod fields;
+mod fingerprint;
 mod generate;
 mod http;
 mod job;
@@ -29,10 +30,13 @@ mod models;
 mod params;
 mod protocol;
 mod queue;
+mod replay;
 mod tokenize;
 mod wire;
 
 pub use app::{Model, Settings};
+pub use fingerprint::Fingerprint;
+pub use replay::Saved;
 
 use crate::device::Device;
 use crate::session::Session;

@@ -1,6 +1,6 @@
 use crate::program::{command, finish, gale};
 
-const COMMANDS: [(&str, &[&str]); 13] = [
+const COMMANDS: [(&str, &[&str]); 14] = [
     (
         "generate",
         &[
@@ -59,6 +59,7 @@ const COMMANDS: [(&str, &[&str]); 13] = [
             "--device",
         ],
     ),
+    ("replay", &["--model", "RESPONSE.json", "--force", "--device"]),
     ("logits", &["--model", "--ids", "--last", "--chunk", "--no-graph", "--ctx", "--device", "--output"]),
     ("perplexity", &["--model", "--file", "--ctx", "--stride", "--chunk", "--device"]),
     ("moderate", &["--model", "--prompt-file", "--ctx", "--device"]),

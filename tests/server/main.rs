@@ -7,6 +7,7 @@ mod hostile;
 mod http;
 mod logprobs;
 mod real;
+mod replay;
 mod reuse;
 mod same;
 mod server;
