@@ -197,7 +197,7 @@ fn a_damaged_response_is_one_clear_line() {
     let plain = server.completion(&sampled()).to_string();
     assert!(told(plain.as_bytes()).contains("only an answer to a request with \"replay\": true"));
     type Change = fn(&mut Value);
-    let cases: [(&str, Change); 14] = [
+    let cases: [(&str, Change); 15] = [
         ("missing field `weights`", |it| drop(it["replay"]["fingerprint"].as_object_mut().unwrap().remove("weights"))),
         ("missing field `prompts`", |it| drop(it["replay"]["work"].as_object_mut().unwrap().remove("prompts"))),
         ("unknown field `other`", |it| it["replay"]["other"] = 1.into()),
@@ -207,7 +207,8 @@ fn a_damaged_response_is_one_clear_line() {
         ("numbers of prompts", |it| it["replay"]["work"]["n"] = 4_000_000_000_u32.into()),
         ("numbers of prompts", |it| it["replay"]["work"]["stop"] = json!([""])),
         ("numbers of prompts", |it| it["replay"]["tokens"] = json!([[], []])),
-        ("--ctx: expected at most", |it| it["replay"]["work"]["max_tokens"][0] = u32::MAX.into()),
+        ("no context holds", |it| it["replay"]["work"]["max_tokens"][0] = u32::MAX.into()),
+        ("--ctx: expected at most", |it| it["replay"]["work"]["max_tokens"][0] = 2_000_000_000.into()),
         ("id 600 at index 0", |it| it["replay"]["work"]["prompts"][0][0] = 600.into()),
         ("at least one token", |it| it["replay"]["work"]["prompts"][0] = json!([])),
         ("top_p: expected", |it| it["replay"]["work"]["sampling"]["top_p"] = 2.into()),
