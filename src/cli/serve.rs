@@ -50,6 +50,11 @@ pub struct Serve {
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = value_parser!(u64).range(0..=3600))]
     grace: u64,
 
+    /// Compute every prompt, though the cache may hold it: else the time to the first token, and `cached_tokens`, tell a
+    /// client whether the request before its own began alike
+    #[arg(long)]
+    no_prefix_reuse: bool,
+
     #[command(flatten)]
     running: Running,
 }
@@ -80,6 +85,7 @@ impl Serve {
             model_names,
             queue: self.queue as usize,
             max_tokens: self.max_tokens,
+            reuses: !self.no_prefix_reuse,
             timeout: Duration::from_secs(self.timeout),
             grace: Duration::from_secs(self.grace),
             started,

@@ -32,6 +32,8 @@ pub struct Settings {
     pub queue: usize,
     /// The most tokens that an answer may have.
     pub max_tokens: u32,
+    /// Whether a request may find its prompt in the cache where another one left it.
+    pub reuses: bool,
     /// In which a request must be complete, and a client go on reading.
     pub timeout: Duration,
     /// In which what runs may finish when the server is told to end.

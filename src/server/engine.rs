@@ -24,6 +24,8 @@ pub struct Engine<'a> {
     pub metrics: &'a Metrics,
     /// What runs is to be given up.
     pub give_up: &'a AtomicBool,
+    /// Whether a request may find its prompt in the cache where another one left it.
+    pub reuses: bool,
 }
 
 /// One answer to one prompt.
@@ -88,6 +90,9 @@ impl Engine<'_> {
 
     fn answers(&mut self, job: &Job, clock: &mut Clock) -> Result<Usage> {
         let work = &job.work;
+        if !self.reuses {
+            self.session.reset()?;
+        }
         let mut usage = Usage::default();
         let mut choice = 0;
         for (prompt, &max_tokens) in work.prompts.iter().zip(&work.max_tokens) {

@@ -103,8 +103,14 @@ pub fn serve(
 /// What the device's thread does: load, warm up, and answer until the queue is closed.
 fn run_device(app: &App, load: impl FnOnce() -> anyhow::Result<(Device, Session)>) -> anyhow::Result<()> {
     let (device, session) = load()?;
-    let mut engine =
-        Engine { device, session, tokenizer: &app.tokenizer, metrics: &app.metrics, give_up: &app.give_up };
+    let mut engine = Engine {
+        device,
+        session,
+        tokenizer: &app.tokenizer,
+        metrics: &app.metrics,
+        give_up: &app.give_up,
+        reuses: app.settings.reuses,
+    };
     let to_first = engine.warm_up()?;
     app.metrics.allocated_bytes.set(engine.device.allocated_bytes() as f64);
     let startup = app.be_ready(&engine.device);

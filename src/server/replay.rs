@@ -94,7 +94,8 @@ impl Saved {
         let (tokenizer, metrics, give_up) = (Arc::new(tokenizer), Metrics::new(""), AtomicBool::new(false));
         let (events, mut receiver) = unbounded_channel();
         let job = Job { work: work.clone(), prompt_field: "prompts", events, arrived: Instant::now() };
-        Engine { device, session, tokenizer: &tokenizer, metrics: &metrics, give_up: &give_up }.run(&job)?;
+        Engine { device, session, tokenizer: &tokenizer, metrics: &metrics, give_up: &give_up, reuses: false }
+            .run(&job)?;
         let mut collected = Collected::default();
         while let Ok(event) = receiver.try_recv() {
             if let Some(Err(error)) = collected.push(event) {
