@@ -2,6 +2,7 @@
 
 mod api;
 mod clients;
+mod deploy;
 mod faults;
 mod hostile;
 mod http;
