@@ -38,7 +38,7 @@ pub struct Replay {
 const EXAMPLES: &str = "\
 Examples:
   gale replay -m Mistral-7B-Instruct-v0.3 response.json
-  gale replay -m Mistral-7B-Instruct-v0.3 response.json --device emulator    is the card right?";
+  gale replay -m Mistral-7B-Instruct-v0.3 stream.txt --force    what would these weights have said?";
 
 impl Replay {
     pub fn run(self) -> anyhow::Result<ExitCode> {
