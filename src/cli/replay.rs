@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 use gale::device::Device;
 use gale::server::{Fingerprint, Saved};
+use gale::session::Options;
 
 use super::generate::timing::tokens;
 use super::model::Model;
@@ -45,8 +46,7 @@ impl Replay {
         let saved = Saved::read(&self.response)?;
         let path = self.response.display();
         let model = Model::open(&self.model.dir)?;
-        let options = saved.options(&model.config)?;
-        let served = model.served(options)?;
+        let served = model.served(Options::default())?;
         let device = Device::open(self.on.device)?;
         let here = Fingerprint::new(served.weights, served.files, &device);
         let differences = saved.fingerprint().differences(&here);
@@ -56,6 +56,7 @@ impl Replay {
             let differences = differences.join("; ");
             anyhow::bail!("{path}: it is another model's answer: {differences} (--force repeats it all the same)");
         }
+        let options = saved.options(&model.config)?;
         differences.iter().for_each(|it| say(format_args!("gale: {it}")));
         let (device, session) = model.load(self.on.device, options)?;
         match saved.repeat(device, session, served.tokenizer)? {

@@ -169,6 +169,10 @@ fn other_weights_are_refused_and_named() {
     let other = expect_error(replay(model.dir(), &response, &["--force"], &[]));
     assert!(other.contains(": answer 0, token "), "{other}");
 
+    let small = Model::new("mis_w8_1layer");
+    let unlike = expect_error(replay(small.dir(), &response, &[], &[]));
+    assert!(unlike.contains("another model's answer: weights: ") && unlike.contains("; config, tokenizer"), "{unlike}");
+
     write(&|_| {});
     fs::write(Path::new(model.dir()).join("chat_template.jinja"), "{{ messages[0].content }}").unwrap();
     let template = expect_error(replay(model.dir(), &response, &[], &[]));
