@@ -26,9 +26,11 @@ pub use params::{Limits, Params, prompt_counts};
 pub use records::{Finished, Record, Records, TokenLogprob};
 
 use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
 
 /// What the user asked for. The default is greedy.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Sampling {
     /// 0 is greedy.
     pub temperature: f32,

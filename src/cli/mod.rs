@@ -18,6 +18,7 @@ mod output;
 mod plan;
 mod profile;
 mod progress;
+mod replay;
 mod sampling;
 mod serve;
 mod svg;
@@ -42,6 +43,7 @@ enum Command {
     Generate(generate::Generate),
     Chat(chat::Chat),
     Serve(serve::Serve),
+    Replay(replay::Replay),
     Logits(logits::Logits),
     Perplexity(perplexity::Perplexity),
     Moderate(moderate::Moderate),
@@ -74,6 +76,7 @@ pub fn main() -> ExitCode {
         Command::Generate(command) => command.run(),
         Command::Chat(command) => command.run(),
         Command::Serve(command) => command.run(),
+        Command::Replay(command) => command.run(),
         Command::Logits(command) => command.run(),
         Command::Perplexity(command) => command.run(),
         Command::Moderate(command) => command.run(),

@@ -6,6 +6,8 @@ use gale::config::{Config, WeightType, shapes};
 use gale::device::{Device, DeviceChoice, DeviceError};
 use gale::error::{Error, Result};
 use gale::plan::Plan;
+use gale::prompt::ChatFormat;
+use gale::server;
 use gale::session::{Options, Session};
 use gale::tokenizer::Tokenizer;
 use gale::weights::{Digest, Weights};
@@ -47,11 +49,21 @@ impl Model {
         Fit { config: &self.config, weight_type: self.weight_type(), options }
     }
 
-    /// What tells this directory from others.
-    pub fn digest(&self) -> Result<Digest> {
-        let mut digest = self.weights.as_ref().expect("a shape without weights is not served").digest()?;
-        digest.add_files(&self.dir)?;
-        Ok(digest)
+    /// All that a server knows of it: everything but the weights.
+    pub fn served(&self, options: Options) -> anyhow::Result<server::Model> {
+        let tokenizer = self.tokenizer("a server")?;
+        let chat_format = match ChatFormat::detect(&self.dir, &tokenizer) {
+            Err(Error::NoChatFormat { .. }) => None, // a base model only writes on
+            found => Some(found?),
+        };
+        Ok(server::Model {
+            config: self.config.clone(),
+            weights: self.weights.as_ref().expect("a shape without weights is not served").digest()?,
+            files: Digest::of_files(&self.dir)?,
+            options,
+            tokenizer,
+            chat_format,
+        })
     }
 
     /// The tokenizer, for what only works with one.

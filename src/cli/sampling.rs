@@ -34,6 +34,18 @@ pub struct SamplingArgs {
     #[arg(long, value_name = "R", default_value_t = 1.0)]
     repetition_penalty: f32,
 
+    /// Taken from the logit of a token for each time that it was generated; 0 is off. Works with --greedy too
+    #[arg(long, value_name = "F", default_value_t = 0.0, allow_negative_numbers = true)]
+    frequency_penalty: f32,
+
+    /// Taken once from the logit of a token that was generated; 0 is off. Works with --greedy too
+    #[arg(long, value_name = "P", default_value_t = 0.0, allow_negative_numbers = true)]
+    presence_penalty: f32,
+
+    /// Added to the logit of a token, as in 2=-1.5; -inf forbids it. May be given several times. Works with --greedy too
+    #[arg(long, value_name = "ID=NUMBER", value_parser = bias)]
+    logit_bias: Vec<(u32, f32)>,
+
     /// Same build, device, prompt and seed: same text [default: another one each time, shown in the end]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -51,8 +63,10 @@ impl SamplingArgs {
             top_p: self.top_p.unwrap_or(TOP_P),
             min_p: self.min_p.unwrap_or(0.0),
             repetition_penalty: self.repetition_penalty,
+            frequency_penalty: self.frequency_penalty,
+            presence_penalty: self.presence_penalty,
+            logit_bias: self.logit_bias.clone(),
             seed: self.seed.unwrap_or_else(rand::random),
-            ..Sampling::default()
         })
     }
 
@@ -71,6 +85,26 @@ impl SamplingArgs {
                 found: "--temperature 0".into(),
             }),
             None => Ok(()),
+        }
+    }
+}
+
+/// `2=-1.5`
+fn bias(text: &str) -> Result<(u32, f32), String> {
+    let parts = text.split_once('=').and_then(|(id, bias)| Some((id.parse().ok()?, bias.parse().ok()?)));
+    parts.ok_or_else(|| format!("expected a token id and a number, as in 2=-1.5, found {text:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bias_is_an_id_and_a_number() {
+        assert_eq!(bias("2=-1.5"), Ok((2, -1.5)));
+        assert_eq!(bias("31999=-inf"), Ok((31999, f32::NEG_INFINITY)));
+        for bad in ["", "2", "=1", "2=", "-1=1", "2=x", "2=1=1", "4294967296=1"] {
+            assert!(bias(bad).is_err(), "{bad}");
         }
     }
 }

@@ -3,8 +3,6 @@ use std::time::{Duration, Instant};
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, value_parser};
-use gale::error::Error;
-use gale::prompt::ChatFormat;
 use gale::server::{self, Settings};
 
 use super::model::Model;
@@ -52,6 +50,11 @@ pub struct Serve {
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = value_parser!(u64).range(0..=3600))]
     grace: u64,
 
+    /// Compute every prompt, though the cache may hold it: else the time to the first token, and `cached_tokens`, tell a
+    /// client whether the request before its own began alike
+    #[arg(long)]
+    no_prefix_reuse: bool,
+
     #[command(flatten)]
     running: Running,
 }
@@ -69,11 +72,7 @@ impl Serve {
         let model = Model::open(&dir)?;
         let (options, device) = (self.running.options(), self.running.on.device);
         model.plan(&options)?; // bad options are refused before anything is opened
-        let tokenizer = model.tokenizer("a server")?;
-        let chat_format = match ChatFormat::detect(&dir, &tokenizer) {
-            Err(Error::NoChatFormat { .. }) => None, // a base model only writes on
-            found => Some(found?),
-        };
+        let served = model.served(options)?;
         let mut model_names = self.served_model_name;
         if model_names.is_empty() {
             let dir = dir.canonicalize().unwrap_or(dir);
@@ -86,12 +85,11 @@ impl Serve {
             model_names,
             queue: self.queue as usize,
             max_tokens: self.max_tokens,
+            reuses: !self.no_prefix_reuse,
             timeout: Duration::from_secs(self.timeout),
             grace: Duration::from_secs(self.grace),
             started,
         };
-        let files = model.digest()?;
-        let served = server::Model { config: model.config.clone(), files, options, tokenizer, chat_format };
         server::serve(settings, served, move || model.load(device, options))?;
         Ok(ExitCode::SUCCESS)
     }

@@ -1,6 +1,6 @@
 //! From tokens to the text of an answer.
 
-use super::job::{Begin, Job, Piece, TokenInfo};
+use super::job::{Begin, Piece, TokenInfo, Work};
 use super::logprobs::Scored;
 use crate::error::Result;
 use crate::tokenizer::{StopFilter, TextStream, Tokenizer};
@@ -13,12 +13,12 @@ pub struct Answer<'a> {
 }
 
 impl<'a> Answer<'a> {
-    pub fn new(tokenizer: &'a Tokenizer, job: &Job, prompt: &[u32]) -> Result<Answer<'a>> {
-        let stream = match job.begin {
+    pub fn new(tokenizer: &'a Tokenizer, work: &Work, prompt: &[u32]) -> Result<Answer<'a>> {
+        let stream = match work.begin {
             Begin::After => TextStream::after(tokenizer, prompt)?,
             Begin::Fresh | Begin::Echo => TextStream::new(tokenizer),
         };
-        Ok(Answer { stream, stop: StopFilter::new(job.stop.clone()), n_chars: 0 })
+        Ok(Answer { stream, stop: StopFilter::new(work.stop.clone()), n_chars: 0 })
     }
 
     /// Characters before the next token.
@@ -28,7 +28,7 @@ impl<'a> Answer<'a> {
 
     /// The text of a prompt, of which nothing is a stop string; `scores` are those of all tokens but the first.
     pub fn echo(&mut self, choice: usize, prompt: &[u32], scores: Option<Vec<Scored>>) -> Result<Piece> {
-        let mut piece = Piece { choice, text: String::new(), tokens: vec![] };
+        let mut piece = Piece { choice, id: None, text: String::new(), tokens: vec![] };
         let mut offsets = Vec::with_capacity(prompt.len());
         for &id in prompt {
             offsets.push(self.n_chars);
@@ -47,7 +47,7 @@ impl<'a> Answer<'a> {
     pub fn push(&mut self, choice: usize, id: u32) -> Result<(Piece, bool)> {
         let text = self.step(id)?;
         let (text, is_stopped) = self.stop.push(&text);
-        Ok((Piece { choice, text, tokens: vec![] }, is_stopped))
+        Ok((Piece { choice, id: None, text, tokens: vec![] }, is_stopped))
     }
 
     /// What was held back, and whether there is a stop string in it after all.
@@ -56,7 +56,7 @@ impl<'a> Answer<'a> {
         if !is_stopped {
             text += &self.stop.flush();
         }
-        Ok((Piece { choice, text, tokens: vec![] }, is_stopped))
+        Ok((Piece { choice, id: None, text, tokens: vec![] }, is_stopped))
     }
 
     fn step(&mut self, id: u32) -> Result<String> {

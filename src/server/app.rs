@@ -2,12 +2,13 @@
 
 use super::error::ApiError;
 use super::fields::Fields;
+use super::fingerprint::Fingerprint;
 use super::limits::MAX_PROMPT_TOKENS;
 use super::metrics::Metrics;
 use super::queue::Queue;
 use super::wire::unix_time;
 use crate::config::Config;
-use crate::device::{Device, prototypes};
+use crate::device::Device;
 use crate::json::shown;
 use crate::prompt::{self, ChatFormat, Message};
 use crate::session::{Options, Session};
@@ -31,6 +32,8 @@ pub struct Settings {
     pub queue: usize,
     /// The most tokens that an answer may have.
     pub max_tokens: u32,
+    /// Whether a request may find its prompt in the cache where another one left it.
+    pub reuses: bool,
     /// In which a request must be complete, and a client go on reading.
     pub timeout: Duration,
     /// In which what runs may finish when the server is told to end.
@@ -42,7 +45,9 @@ pub struct Settings {
 /// The model, but for its weights.
 pub struct Model {
     pub config: Config,
-    /// What tells its weights, sizes, tokenizer and chat template from others.
+    /// What tells its weights from others.
+    pub weights: Digest,
+    /// What tells its sizes, tokenizer and chat template from others.
     pub files: Digest,
     pub options: Options,
     pub tokenizer: Tokenizer,
@@ -59,8 +64,9 @@ pub struct App {
     pub queue: Queue,
     pub metrics: Metrics,
     state: Mutex<State>,
+    weights: Digest,
     files: Digest,
-    fingerprint: OnceLock<String>,
+    fingerprint: OnceLock<Fingerprint>,
     /// When the server was started, in seconds since 1970: the same in every answer, whatever the clock is set to.
     pub created: u64,
     /// What it took to be ready.
@@ -79,7 +85,7 @@ enum State {
 
 impl App {
     pub fn new(settings: Settings, model: Model) -> App {
-        let Model { config, files, options, tokenizer, chat_format } = model;
+        let Model { config, weights, files, options, tokenizer, chat_format } = model;
         App {
             queue: Queue::new(settings.queue),
             metrics: Metrics::new(&settings.model_names[0]),
@@ -89,6 +95,7 @@ impl App {
             options,
             chat_format,
             state: Mutex::new(State::Loading),
+            weights,
             files,
             fingerprint: OnceLock::new(),
             created: unix_time(),
@@ -99,7 +106,7 @@ impl App {
 
     /// From now on there are answers, from this device, unless the server has ended meanwhile. Gives the time since the start.
     pub fn be_ready(&self, device: &Device) -> Duration {
-        self.fingerprint.get_or_init(|| fingerprint(self.files, device));
+        self.fingerprint.get_or_init(|| Fingerprint::new(self.weights, self.files, device));
         let startup = *self.startup.get_or_init(|| self.settings.started.elapsed());
         self.metrics.startup_seconds.set(startup.as_secs_f64());
         let mut state = self.state();
@@ -148,10 +155,9 @@ impl App {
         }
     }
 
-    /// What stands for build, model, card and driver in every answer: where it is the same, so are the answers to the
-    /// same requests with the same seeds.
-    pub fn fingerprint(&self) -> String {
-        self.fingerprint.get().cloned().unwrap_or_default()
+    /// Of every answer.
+    pub fn fingerprint(&self) -> &Fingerprint {
+        self.fingerprint.get().expect("there are answers only from a server that was ready")
     }
 
     /// The field `model`: one of our names, or none.
@@ -223,14 +229,4 @@ impl App {
             requested => Ok(requested.unwrap_or(default.min(most))),
         }
     }
-}
-
-/// Of all that the bits of an answer depend on, but for the request.
-fn fingerprint(files: Digest, device: &Device) -> String {
-    const VERSION: &str = env!("CARGO_PKG_VERSION");
-    let mut digest = files;
-    prototypes::MODULES.iter().for_each(|module| digest.add(module.ptx.as_bytes()));
-    let (card, capability, driver) = (device.name(), device.compute_capability(), device.driver_version());
-    digest.add(format!("{VERSION} {card} {capability:?} {driver:?}").as_bytes());
-    format!("gale-{VERSION}-{:016x}", digest.0)
 }

@@ -10,10 +10,13 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use socket2::{SockRef, TcpKeepalive};
+use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tokio::net::TcpStream;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{sleep, timeout};
@@ -22,6 +25,10 @@ use tokio::time::{sleep, timeout};
 const PAUSE: Duration = Duration::from_millis(50);
 /// In which a step of the device should be done.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// After so much silence a client is asked whether it is there, so often.
+const SILENCE: Duration = Duration::from_secs(30);
+const BETWEEN_QUESTIONS: Duration = Duration::from_secs(10);
+const N_QUESTIONS: u32 = 3;
 /// The status of a program that Ctrl-C ended.
 const INTERRUPTED: i32 = 130;
 
@@ -105,7 +112,7 @@ async fn accept(app: Arc<App>, listener: tokio::net::TcpListener, connections: A
             sleep(PAUSE).await;
             continue;
         };
-        let _ = stream.set_nodelay(true); // a token is not to wait for the next one
+        let _ = tune(&stream, patience); // without it, the connection is slower to send or to end, and no worse
         let connection =
             connections.watch(http.serve_connection(TokioIo::new(Explained::new(stream, patience)), service.clone()));
         tokio::spawn(async move {
@@ -113,6 +120,16 @@ async fn accept(app: Arc<App>, listener: tokio::net::TcpListener, connections: A
             drop(place);
         });
     }
+}
+
+/// A token is not to wait for the next one. And a client can vanish without a word: with its power, or its network. Then what
+/// is sent stays unacknowledged, or, where nothing is due, questions stay unanswered, and the connection fails.
+fn tune(stream: &TcpStream, patience: Duration) -> io::Result<()> {
+    let socket = SockRef::from(stream);
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_user_timeout(Some(patience))?;
+    let questions = TcpKeepalive::new().with_time(SILENCE).with_interval(BETWEEN_QUESTIONS).with_retries(N_QUESTIONS);
+    socket.set_tcp_keepalive(&questions)
 }
 
 /// What ended the device's thread.
@@ -136,5 +153,25 @@ impl Signals {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_that_vanished_is_noticed() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        let socket = SockRef::from(&stream);
+        assert!(!socket.keepalive().unwrap(), "it is not so by itself");
+        tune(&stream, Duration::from_secs(7)).unwrap();
+        assert!(socket.keepalive().unwrap() && socket.tcp_nodelay().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), SILENCE);
+        assert_eq!(socket.tcp_keepalive_interval().unwrap(), BETWEEN_QUESTIONS);
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), N_QUESTIONS);
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_secs(7)));
     }
 }

@@ -24,6 +24,8 @@ pub struct Engine<'a> {
     pub metrics: &'a Metrics,
     /// What runs is to be given up.
     pub give_up: &'a AtomicBool,
+    /// Whether a request may find its prompt in the cache where another one left it.
+    pub reuses: bool,
 }
 
 /// One answer to one prompt.
@@ -87,14 +89,18 @@ impl Engine<'_> {
     }
 
     fn answers(&mut self, job: &Job, clock: &mut Clock) -> Result<Usage> {
+        let work = &job.work;
+        if !self.reuses {
+            self.session.reset()?;
+        }
         let mut usage = Usage::default();
         let mut choice = 0;
-        for (prompt, &max_tokens) in job.prompts.iter().zip(&job.max_tokens) {
+        for (prompt, &max_tokens) in work.prompts.iter().zip(&work.max_tokens) {
             usage.n_prompt += prompt.len();
-            for k in 0..job.n {
+            for k in 0..work.n {
                 // Each answer has a seed of its own, and the first that of the request.
-                let seed = job.sampling.seed.wrapping_add(u64::from(k));
-                let sampling = Sampling { seed, ..job.sampling.clone() };
+                let seed = work.sampling.seed.wrapping_add(u64::from(k));
+                let sampling = Sampling { seed, ..work.sampling.clone() };
                 let turn = Turn { job, prompt, max_tokens, sampling, choice };
                 let reason = self.answer(&turn, clock, &mut usage)?;
                 self.metrics.finished(reason).add(1);
@@ -107,10 +113,11 @@ impl Engine<'_> {
 
     fn answer(&mut self, turn: &Turn, clock: &mut Clock, usage: &mut Usage) -> Result<FinishReason> {
         let Turn { job, prompt, max_tokens, choice, .. } = *turn;
-        let mut answer = Answer::new(self.tokenizer, job, prompt)?;
+        let work = &job.work;
+        let mut answer = Answer::new(self.tokenizer, work, prompt)?;
         let mut n_taken = 0;
-        if job.begin == Begin::Echo {
-            let scores = job.n_logprobs.map(|n_top| self.score(turn, n_top)).transpose()?;
+        if work.begin == Begin::Echo {
+            let scores = work.n_logprobs.map(|n_top| self.score(turn, n_top)).transpose()?;
             n_taken = scores.as_ref().map_or(0, Vec::len);
             job.send(Event::Piece(answer.echo(choice, prompt, scores)?));
         }
@@ -119,7 +126,7 @@ impl Engine<'_> {
             return Ok(FinishReason::Length);
         }
         let n_cached = self.take_prompt(turn, n_taken)?;
-        if choice % job.n as usize == 0 {
+        if choice % work.n as usize == 0 {
             usage.n_cached += n_cached; // other answers to a prompt find all of it there
         }
         for _ in 0..max_tokens {
@@ -129,10 +136,11 @@ impl Engine<'_> {
             clock.token(self.metrics, choice);
             self.show_fill();
             usage.n_completion += 1;
-            top.truncate(job.n_logprobs.unwrap_or(0) as usize);
-            let info = job.n_logprobs.map(|_| TokenInfo { id, logprob, top, offset: answer.n_chars() });
+            top.truncate(work.n_logprobs.unwrap_or(0) as usize);
+            let info = work.n_logprobs.map(|_| TokenInfo { id, logprob, top, offset: answer.n_chars() });
             let is_eos = finished == Some(Finished::Eos);
             let (mut piece, is_stopped) = if is_eos { answer.finish(choice)? } else { answer.push(choice, id)? };
+            piece.id = Some(id);
             piece.tokens.extend(info);
             job.send(Event::Piece(piece));
             if is_eos || is_stopped {
@@ -150,10 +158,10 @@ impl Engine<'_> {
         let Turn { job, prompt, max_tokens, sampling, .. } = turn;
         let limits = Limits {
             eos_ids: self.session.config().eos_ids.clone(),
-            ignore_eos: job.ignore_eos,
+            ignore_eos: job.work.ignore_eos,
             end: Position(prompt.len() as u64 + u64::from(*max_tokens)),
             // The kernel tells the chosen token's probability only beside others.
-            n_logprobs: job.n_logprobs.map_or(0, |n| n.max(1)),
+            n_logprobs: job.work.n_logprobs.map_or(0, |n| n.max(1)),
         };
         self.session.begin(sampling, &limits, prompt)?;
         let give_up = self.give_up;
@@ -200,7 +208,7 @@ impl Engine<'_> {
 /// What the client is told: biases can take every token away, else it is the model that left nothing to choose from.
 fn blame(error: &Error, job: &Job) -> ApiError {
     match error {
-        Error::Logits { .. } if !job.sampling.logit_bias.is_empty() => {
+        Error::Logits { .. } if !job.work.sampling.logit_bias.is_empty() => {
             ApiError::field("logit_bias", "expected a token that can still be chosen, found none")
         }
         _ => ApiError::of(error, job.prompt_field),

@@ -2,10 +2,11 @@
 
 use super::App;
 use super::error::{ApiError, json_response};
-use super::job::{Begin, Event, Job};
+use super::job::{Begin, Event, Job, Work};
 use super::limits::MAX_REQUEST_TOKENS;
 use super::params::Params;
 use super::queue::Refused;
+use super::replay::Replay;
 use super::wire::{Collected, Kind, Wire};
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, Response, StatusCode, header};
@@ -43,9 +44,9 @@ impl Request {
         let n_answer = self.max_tokens.iter().map(|&n| u64::from(n)).sum();
         let Some(field) = to_blame(u64::from(self.params.n), n_prompt, n_answer) else { return Ok(()) };
         let field = match field {
-            Work::N => "n",
-            Work::Answers => max_tokens_field,
-            Work::Prompts => self.prompt_field,
+            Excess::N => "n",
+            Excess::Answers => max_tokens_field,
+            Excess::Prompts => self.prompt_field,
         };
         let found = u64::from(self.params.n) * (n_prompt + n_answer);
         let message = format!(
@@ -57,33 +58,34 @@ impl Request {
 
 /// What makes a request too much.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Work {
+enum Excess {
     N,
     Answers,
     Prompts,
 }
 
 /// None if `n` answers, which have `n_answer` tokens to prompts of `n_prompt`, are not too much.
-fn to_blame(n: u64, n_prompt: u64, n_answer: u64) -> Option<Work> {
+fn to_blame(n: u64, n_prompt: u64, n_answer: u64) -> Option<Excess> {
     let is_enough = |n_tokens: u64| n_tokens <= MAX_REQUEST_TOKENS;
     match n_prompt + n_answer {
         all if is_enough(n * all) => None,
-        all if is_enough(all) => Some(Work::N),
-        _ if is_enough(n_prompt) => Some(Work::Answers),
-        _ => Some(Work::Prompts),
+        all if is_enough(all) => Some(Excess::N),
+        _ if is_enough(n_prompt) => Some(Excess::Answers),
+        _ => Some(Excess::Prompts),
     }
 }
 
 /// Queues a request and answers when the first token is known, so that what fails before it fails with a status.
 pub async fn answer(app: &Arc<App>, request: Request) -> Result<Response<Body>, ApiError> {
     let Request { kind, model, params, prompts, prompt_field, max_tokens, n_logprobs, begin } = request;
-    let Params { sampling, n, stop, ignore_eos, stream, include_usage } = params;
+    let Params { sampling, n, stop, ignore_eos, stream, include_usage, replay } = params;
     let has_logprobs = n_logprobs.is_some();
     let (events, mut receiver) = unbounded_channel();
     let arrived = Instant::now();
-    let job =
-        Job { prompts, prompt_field, n, sampling, max_tokens, stop, ignore_eos, n_logprobs, begin, events, arrived };
-    app.queue.push(job).map_err(|refused| match refused {
+    let work = Work { prompts, n, sampling, max_tokens, stop, ignore_eos, n_logprobs, begin };
+    let fingerprint = app.fingerprint();
+    let replay = replay.then(|| Replay::new(fingerprint, kind, &work));
+    app.queue.push(Job { work, prompt_field, events, arrived }).map_err(|refused| match refused {
         Refused::Closed(reason) => reason,
         Refused::Full => {
             app.metrics.rejected.add(1);
@@ -93,7 +95,8 @@ pub async fn answer(app: &Arc<App>, request: Request) -> Result<Response<Body>, 
         }
     })?;
     let tokenizer = app.tokenizer.clone();
-    let mut wire = Wire::new(kind, model, app.fingerprint(), tokenizer, has_logprobs, include_usage);
+    let mut wire = Wire::new(kind, model, fingerprint.to_string(), tokenizer, has_logprobs);
+    (wire.include_usage, wire.replay) = (include_usage, replay);
     let mut first = receiver.recv().await.ok_or_else(ApiError::abandoned)?;
     if let Event::Failed(error) = first {
         return Err(error);
@@ -111,7 +114,7 @@ pub async fn answer(app: &Arc<App>, request: Request) -> Result<Response<Body>, 
     loop {
         if let Some(end) = collected.push(first) {
             let usage = end?;
-            let answer = || json_response(StatusCode::OK, &wire.whole(collected.answers(), usage));
+            let mut answer = || json_response(StatusCode::OK, &wire.whole(&collected.0, usage));
             return Ok(if has_logprobs { block_in_place(answer) } else { answer() });
         }
         first = receiver.recv().await.ok_or_else(ApiError::abandoned)?;
@@ -163,9 +166,9 @@ mod tests {
     fn too_much_work_is_blamed_on_what_makes_it() {
         const MOST: u64 = MAX_REQUEST_TOKENS;
         assert_eq!(to_blame(1, MOST - 5, 5), None);
-        assert_eq!(to_blame(1, MOST - 5, 6), Some(Work::Answers));
-        assert_eq!(to_blame(1, MOST + 1, 0), Some(Work::Prompts));
+        assert_eq!(to_blame(1, MOST - 5, 6), Some(Excess::Answers));
+        assert_eq!(to_blame(1, MOST + 1, 0), Some(Excess::Prompts));
         assert_eq!(to_blame(16, MOST / 16, 0), None);
-        assert_eq!(to_blame(16, MOST / 16, 1), Some(Work::N));
+        assert_eq!(to_blame(16, MOST / 16, 1), Some(Excess::N));
     }
 }

@@ -2,14 +2,26 @@
 
 use super::error::ApiError;
 use crate::sampler::{Sampling, TokenLogprob};
+use serde::{Deserialize, Serialize};
 use std::time::Instant;
 use tokio::sync::mpsc::UnboundedSender;
 
-/// A request, checked and in token ids. Every prompt gets `n` answers, one after the other.
+/// A request on its way through the device.
 pub struct Job {
-    pub prompts: Vec<Vec<u32>>,
+    pub work: Work,
     /// The field that the prompts came in, for errors.
     pub prompt_field: &'static str,
+    /// How many there can be is bounded by the number of tokens, so a slow reader keeps nobody waiting.
+    pub events: UnboundedSender<Event>,
+    pub arrived: Instant,
+}
+
+/// What is asked for, checked and in token ids: with a model, all that an answer depends on. Every prompt gets `n`
+/// answers, one after the other.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Work {
+    pub prompts: Vec<Vec<u32>>,
     pub n: u32,
     pub sampling: Sampling,
     /// For each prompt.
@@ -19,13 +31,11 @@ pub struct Job {
     /// The likeliest tokens that are told beside each token; none tells no probabilities at all.
     pub n_logprobs: Option<u32>,
     pub begin: Begin,
-    /// How many there can be is bounded by the number of tokens, so a slow reader keeps nobody waiting.
-    pub events: UnboundedSender<Event>,
-    pub arrived: Instant,
 }
 
 /// How the text of an answer begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Begin {
     /// It is a text of its own.
     Fresh,
@@ -52,6 +62,8 @@ pub enum Event {
 #[derive(Debug)]
 pub struct Piece {
     pub choice: usize,
+    /// The token; none where it is a prompt that is repeated, or what was held back.
+    pub id: Option<u32>,
     pub text: String,
     /// Empty unless probabilities were asked for.
     pub tokens: Vec<TokenInfo>,

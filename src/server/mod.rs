@@ -19,6 +19,7 @@ mod connection;
 mod engine;
 mod error;
 mod fields;
+mod fingerprint;
 mod generate;
 mod http;
 mod job;
@@ -29,10 +30,13 @@ mod models;
 mod params;
 mod protocol;
 mod queue;
+mod replay;
 mod tokenize;
 mod wire;
 
 pub use app::{Model, Settings};
+pub use fingerprint::Fingerprint;
+pub use replay::Saved;
 
 use crate::device::Device;
 use crate::session::Session;
@@ -99,8 +103,14 @@ pub fn serve(
 /// What the device's thread does: load, warm up, and answer until the queue is closed.
 fn run_device(app: &App, load: impl FnOnce() -> anyhow::Result<(Device, Session)>) -> anyhow::Result<()> {
     let (device, session) = load()?;
-    let mut engine =
-        Engine { device, session, tokenizer: &app.tokenizer, metrics: &app.metrics, give_up: &app.give_up };
+    let mut engine = Engine {
+        device,
+        session,
+        tokenizer: &app.tokenizer,
+        metrics: &app.metrics,
+        give_up: &app.give_up,
+        reuses: app.settings.reuses,
+    };
     let to_first = engine.warm_up()?;
     app.metrics.allocated_bytes.set(engine.device.allocated_bytes() as f64);
     let startup = app.be_ready(&engine.device);

@@ -16,6 +16,8 @@ pub struct Params {
     pub stream: bool,
     /// Whether a stream ends with the numbers of tokens.
     pub include_usage: bool,
+    /// Whether the answer says all that is needed to repeat it.
+    pub replay: bool,
 }
 
 /// What OpenAI's API, or those of servers like this one, have and gale does not.
@@ -58,7 +60,8 @@ impl Params {
         let ignore_eos = fields.flag("ignore_eos")?.unwrap_or(false);
         let stream = fields.flag("stream")?.unwrap_or(false);
         let include_usage = stream_options(fields, stream)?;
-        Ok(Params { sampling, n, stop, ignore_eos, stream, include_usage })
+        let replay = fields.flag("replay")?.unwrap_or(false);
+        Ok(Params { sampling, n, stop, ignore_eos, stream, include_usage, replay })
     }
 }
 
@@ -73,7 +76,8 @@ fn sampling(fields: &mut Fields, vocab_size: u32) -> Result<Sampling, ApiError> 
         frequency_penalty: fields.number("frequency_penalty")?.unwrap_or(defaults.frequency_penalty),
         presence_penalty: fields.number("presence_penalty")?.unwrap_or(defaults.presence_penalty),
         logit_bias: logit_bias(fields, vocab_size)?,
-        seed: fields.seed("seed")?.unwrap_or_else(rand::random),
+        // Below 2^53, so that it survives clients that take every number for a double.
+        seed: fields.seed("seed")?.unwrap_or_else(|| rand::random::<u64>() >> 11),
     };
     sampling.validate().map_err(|error| ApiError::of(&error, ""))?;
     Ok(sampling)

@@ -85,16 +85,15 @@ impl Queue {
 mod tests {
     use super::*;
     use crate::sampler::Sampling;
-    use crate::server::job::Begin;
+    use crate::server::job::{Begin, Work};
     use axum::http::StatusCode;
     use std::time::Instant;
     use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
     fn job(n: u32) -> (Job, UnboundedReceiver<Event>) {
         let (events, receiver) = unbounded_channel();
-        let job = Job {
+        let work = Work {
             prompts: vec![],
-            prompt_field: "prompt",
             n,
             sampling: Sampling::default(),
             max_tokens: vec![],
@@ -102,10 +101,8 @@ mod tests {
             ignore_eos: false,
             n_logprobs: None,
             begin: Begin::Fresh,
-            events,
-            arrived: Instant::now(),
         };
-        (job, receiver)
+        (Job { work, prompt_field: "prompt", events, arrived: Instant::now() }, receiver)
     }
 
     #[test]
@@ -114,7 +111,7 @@ mod tests {
         let (jobs, _receivers): (Vec<_>, Vec<_>) = (0..3).map(job).unzip();
         let taken: Vec<bool> = jobs.into_iter().map(|it| queue.push(it).is_ok()).collect();
         assert_eq!(taken, [true, true, false]);
-        assert_eq!([queue.pop().unwrap().n, queue.pop().unwrap().n], [0, 1]);
+        assert_eq!([queue.pop().unwrap().work.n, queue.pop().unwrap().work.n], [0, 1]);
     }
 
     #[test]
@@ -128,7 +125,7 @@ mod tests {
         assert_eq!(queue.n_waiting(), 1);
         let (third, _third) = job(2);
         queue.push(third).unwrap();
-        assert_eq!([queue.pop().unwrap().n, queue.pop().unwrap().n], [1, 2]);
+        assert_eq!([queue.pop().unwrap().work.n, queue.pop().unwrap().work.n], [1, 2]);
     }
 
     #[test]

@@ -2,7 +2,9 @@
 
 use super::error::ApiError;
 use super::job::{Event, FinishReason, Piece, TokenInfo, Usage};
+use super::replay::Replay;
 use crate::tokenizer::Tokenizer;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -10,7 +12,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// In the place of -inf, which JSON has no number for; OpenAI's too.
 const NO_LOGPROB: f64 = -9999.0;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Kind {
     Chat,
     Completion,
@@ -26,20 +29,15 @@ pub struct Wire {
     tokenizer: Arc<Tokenizer>,
     has_logprobs: bool,
     /// Whether a stream ends with the numbers of tokens.
-    include_usage: bool,
+    pub include_usage: bool,
+    /// How to repeat the answer, if that was asked for.
+    pub replay: Option<Replay>,
     /// Answers of which the first chunk is sent.
     n_begun: usize,
 }
 
 impl Wire {
-    pub fn new(
-        kind: Kind,
-        model: String,
-        fingerprint: String,
-        tokenizer: Arc<Tokenizer>,
-        has_logprobs: bool,
-        include_usage: bool,
-    ) -> Wire {
+    pub fn new(kind: Kind, model: String, fingerprint: String, tokenizer: Arc<Tokenizer>, has_logprobs: bool) -> Wire {
         let prefix = match kind {
             Kind::Chat => "chatcmpl",
             Kind::Completion => "cmpl",
@@ -52,7 +50,8 @@ impl Wire {
             fingerprint,
             tokenizer,
             has_logprobs,
-            include_usage,
+            include_usage: false,
+            replay: None,
             n_begun: 0,
         }
     }
@@ -67,6 +66,9 @@ impl Wire {
         };
         match event {
             Event::Piece(piece) => {
+                if let (Some(replay), Some(id)) = (&mut self.replay, piece.id) {
+                    replay.push(piece.choice, id);
+                }
                 if piece.choice >= self.n_begun {
                     self.n_begun = piece.choice + 1;
                     if self.kind == Kind::Chat {
@@ -91,8 +93,10 @@ impl Wire {
                 line(&self.chunk(choice, nothing, Value::Null, Some(reason)));
             }
             Event::Done(usage) => {
-                if self.include_usage {
-                    line(&self.object(true, json!([]), usage_object(usage)));
+                if self.include_usage || self.replay.is_some() {
+                    let mut last = self.object(true, json!([]), usage_object(usage));
+                    self.add_replay(&mut last);
+                    line(&last);
                 }
                 return (lines + "data: [DONE]\n\n", true);
             }
@@ -105,8 +109,18 @@ impl Wire {
     }
 
     /// The whole answer.
-    pub fn whole(&self, answers: &[Whole], usage: Usage) -> Value {
-        let choices = answers.iter().enumerate().map(|(index, Whole { text, tokens, reason })| {
+    pub fn whole(&mut self, answers: &[Whole], usage: Usage) -> Value {
+        if let Some(replay) = &mut self.replay {
+            replay.tokens = answers.iter().map(|it| it.ids.clone()).collect();
+        }
+        let mut object = self.object(false, self.choices(answers).into(), usage_object(usage));
+        self.add_replay(&mut object);
+        object
+    }
+
+    /// The answers of a whole.
+    pub fn choices(&self, answers: &[Whole]) -> Vec<Value> {
+        let choices = answers.iter().enumerate().map(|(index, Whole { text, tokens, reason, .. })| {
             let logprobs = self.logprobs(tokens);
             let finish_reason = reason.map(FinishReason::name);
             match self.kind {
@@ -119,7 +133,13 @@ impl Wire {
                 }
             }
         });
-        self.object(false, choices.collect(), usage_object(usage))
+        choices.collect()
+    }
+
+    fn add_replay(&self, object: &mut Value) {
+        if let Some(replay) = &self.replay {
+            object["replay"] = json!(replay);
+        }
     }
 
     fn chunk(&self, choice: usize, content: Value, logprobs: Value, reason: Option<FinishReason>) -> Value {
@@ -202,6 +222,7 @@ impl Wire {
 /// An answer while it is collected.
 #[derive(Default)]
 pub struct Whole {
+    pub ids: Vec<u32>,
     text: String,
     tokens: Vec<TokenInfo>,
     reason: Option<FinishReason>,
@@ -209,14 +230,15 @@ pub struct Whole {
 
 /// Answers while they are collected.
 #[derive(Default)]
-pub struct Collected(Vec<Whole>);
+pub struct Collected(pub Vec<Whole>);
 
 impl Collected {
     /// Takes an event; gives the end of the request when it comes.
     pub fn push(&mut self, event: Event) -> Option<Result<Usage, ApiError>> {
         match event {
-            Event::Piece(Piece { choice, text, tokens }) => {
+            Event::Piece(Piece { choice, id, text, tokens }) => {
                 let whole = self.choice(choice);
+                whole.ids.extend(id);
                 whole.text += &text;
                 whole.tokens.extend(tokens);
             }
@@ -225,10 +247,6 @@ impl Collected {
             Event::Failed(error) => return Some(Err(error)),
         }
         None
-    }
-
-    pub fn answers(&self) -> &[Whole] {
-        &self.0
     }
 
     fn choice(&mut self, choice: usize) -> &mut Whole {

@@ -3,6 +3,7 @@
 use super::{TensorView, Weights};
 use crate::error::Result;
 use crate::json::{is_present, read_bytes};
+use std::fmt::{self, Display, Formatter};
 use std::path::Path;
 
 /// Places of a tensor that are looked at, from its first byte to its last, and bytes of each.
@@ -31,14 +32,21 @@ impl Digest {
     ///
     /// # Errors
     /// Files that cannot be read.
-    pub fn add_files(&mut self, dir: &Path) -> Result<()> {
+    pub fn of_files(dir: &Path) -> Result<Digest> {
+        let mut digest = Digest::new();
         for name in FILES {
             let path = dir.join(name);
             let bytes = if is_present(&path) { read_bytes(&path)? } else { vec![] };
-            self.add(format!("{name} {}", bytes.len()).as_bytes());
-            self.add(&bytes);
+            digest.add(format!("{name} {}", bytes.len()).as_bytes());
+            digest.add(&bytes);
         }
-        Ok(())
+        Ok(digest)
+    }
+}
+
+impl Display for Digest {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
     }
 }
 
@@ -86,11 +94,7 @@ mod tests {
     #[test]
     fn every_file_counts() {
         let dir = tempfile::tempdir().unwrap();
-        let digest = || {
-            let mut digest = Digest::new();
-            digest.add_files(dir.path()).unwrap();
-            digest.0
-        };
+        let digest = || Digest::of_files(dir.path()).unwrap().0;
         let mut seen = HashSet::from([digest()]);
         for name in FILES {
             for text in ["{}", "{ }"] {

@@ -186,11 +186,17 @@ fn options_without_an_effect_are_refused() {
         &["-p", "x", "--print-ids", "--stop", "y"],
         &["-p", "x", "--stop", ""],
         &["-p", "x", "-n", "0"],
+        &["-p", "x", "--logprobs", "1", "--stop", "y"],
+        &["-p", "x", "--logprobs", "1", "--print-ids"],
+        &["-p", "x", "--logit-bias", "300"],
+        &["-p", "x", "--logprobs", "21"],
     ] {
         run(options).expect_usage_error("error: ");
     }
     run(&["-p", "x", "--temperature", "0", "--top-k", "3"]).expect_error(&["--top-k", "--temperature 0"]);
     run(&["-p", "x", "--top-p", "1.5"]).expect_error(&["1.5"]);
+    run(&["-p", "x", "--logit-bias", "99999=1"]).expect_error(&["logit_bias", "size of the vocabulary", "found 99999"]);
+    run(&["-p", "x", "--frequency-penalty", "inf"]).expect_error(&["frequency_penalty"]);
     run(&["-p", "x", "--ctx", "5"]).expect_error(&["--ctx", "window of 8"]);
     run(&["-p", "x", "--chunk", "9"]).expect_error(&["--chunk", "1 to 8", "found 9"]);
 }

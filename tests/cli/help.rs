@@ -1,6 +1,6 @@
 use crate::program::{command, finish, gale};
 
-const COMMANDS: [(&str, &[&str]); 13] = [
+const COMMANDS: [(&str, &[&str]); 14] = [
     (
         "generate",
         &[
@@ -14,6 +14,10 @@ const COMMANDS: [(&str, &[&str]); 13] = [
             "--top-p",
             "--min-p",
             "--repetition-penalty",
+            "--frequency-penalty",
+            "--presence-penalty",
+            "--logit-bias",
+            "--logprobs",
             "--seed",
             "--stop",
             "--ignore-eos",
@@ -35,6 +39,9 @@ const COMMANDS: [(&str, &[&str]); 13] = [
             "--safe-prompt",
             "--max-tokens",
             "--greedy",
+            "--frequency-penalty",
+            "--presence-penalty",
+            "--logit-bias",
             "--seed",
             "--verbose",
             "--ctx",
@@ -53,12 +60,14 @@ const COMMANDS: [(&str, &[&str]); 13] = [
             "--max-tokens",
             "--timeout",
             "--grace",
+            "--no-prefix-reuse",
             "--chunk",
             "--no-graph",
             "--ctx",
             "--device",
         ],
     ),
+    ("replay", &["--model", "RESPONSE.json", "--force", "--device"]),
     ("logits", &["--model", "--ids", "--last", "--chunk", "--no-graph", "--ctx", "--device", "--output"]),
     ("perplexity", &["--model", "--file", "--ctx", "--stride", "--chunk", "--device"]),
     ("moderate", &["--model", "--prompt-file", "--ctx", "--device"]),

@@ -154,6 +154,11 @@ impl Tried<'_> {
                 let stream = Stream::post(self.server.client(), self.path, &self.request(fields));
                 assert_eq!(stream.objects.last().unwrap()["usage"]["completion_tokens"], 8);
             }
+            "replay" => {
+                let answer = self.ask(json!({ "replay": true }));
+                let tokens = answer["replay"]["tokens"][0].as_array().unwrap();
+                assert_eq!(answer["usage"]["completion_tokens"], tokens.len());
+            }
             "logprobs" if self.path == CHAT => {
                 let logprobs = &self.ask(json!({ "logprobs": true, "ignore_eos": true }))["choices"][0]["logprobs"];
                 assert_eq!(logprobs["content"].as_array().unwrap().len(), 8);

@@ -77,6 +77,7 @@ fn completions() -> Vec<(Value, &'static str)> {
         (base("stop", json!(vec!["x"; 65])), "stop"),
         (base("stop", json!("x".repeat(257))), "stop"),
         (base("stream", json!("yes")), "stream"),
+        (base("replay", json!(1)), "replay"),
         (base("stream_options", json!({ "include_usage": true })), "stream_options"),
         (base("echo", json!(1)), "echo"),
         (base("suffix", json!("x")), "suffix"),

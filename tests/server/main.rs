@@ -2,11 +2,13 @@
 
 mod api;
 mod clients;
+mod deploy;
 mod faults;
 mod hostile;
 mod http;
 mod logprobs;
 mod real;
+mod replay;
 mod reuse;
 mod same;
 mod server;

@@ -1,4 +1,7 @@
-"""What people do with the openai package, on the server at the port that is given. An assertion that fails says what."""
+"""What people do with the openai package, on the server at the port that is given. An assertion that fails says what.
+
+The second argument is a file for an answer that can be repeated, as the package writes it.
+"""
 
 import sys
 
@@ -71,6 +74,14 @@ def logprobs():
         assert bytes(token.bytes).decode(errors="ignore") in token.token or token.token.startswith("bytes:"), token
 
 
+def replay():
+    answer = client.chat.completions.create(
+        model="org/tiny", messages=MESSAGES, max_tokens=6, logprobs=True, extra_body={"replay": True, "ignore_eos": True}
+    )
+    with open(sys.argv[2], "w") as file:
+        file.write(answer.to_json())
+
+
 def errors():
     def fails(kind, code, param, call):
         try:
@@ -94,5 +105,6 @@ models()
 stream(chat())
 completions()
 logprobs()
+replay()
 errors()
 print("all is well")

@@ -1,7 +1,7 @@
 //! Clients that people use. `scripts/get-clients` fetches the Python package openai; without it there is nothing to try,
 //! which is an error with `REQUIRE_CLIENTS=1`, as in `make test`.
 
-use crate::server::{MODEL, Server};
+use crate::server::{MODEL, Server, gale};
 use serde_json::json;
 use std::env;
 use std::io::{BufRead, BufReader};
@@ -21,9 +21,13 @@ fn the_openai_package_finds_what_it_expects() {
     }
     let server = Server::start(&["--api-key", "secret", "--served-model-name", "org/tiny"]);
     let script = root.join("tests/server/openai_client.py");
-    let output = Command::new(python).arg(script).arg(server.port.to_string()).output().unwrap();
+    let saved = tempfile::NamedTempFile::new().unwrap();
+    let mut command = Command::new(python);
+    let output = command.arg(script).arg(server.port.to_string()).arg(saved.path()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(output.stdout, b"all is well\n");
+    let replayed = gale(&["replay", "-m", MODEL.dir(), saved.path().to_str().unwrap()]).output().unwrap();
+    assert_eq!(replayed.stdout, b"identical, 6 tokens\n", "{replayed:?}");
 }
 
 /// `curl -N` prints each token when it comes; killed half-way, it frees the device.

@@ -33,3 +33,15 @@ fn answers_are_the_same_from_the_cache() {
         assert_eq!(used.metric("vllm:prefix_cache_hits_total", ""), n_cached.iter().sum::<u64>() as f64);
     }
 }
+
+/// Nobody learns how the request before began, where that is not wanted; several answers to a prompt still share it.
+#[test]
+fn reuse_can_be_switched_off() {
+    let server = Server::start(&["--no-prefix-reuse"]);
+    let prompt: Vec<u32> = (0..30).map(|i| 3 + i * 7 % 250).collect();
+    let first = answer(&server, &prompt);
+    assert_eq!(answer(&server, &prompt), first);
+    assert_eq!(first.1, 0);
+    let twice = server.completion(&json!({ "prompt": [prompt, prompt], "max_tokens": 1 }));
+    assert_eq!(twice["usage"]["prompt_tokens_details"]["cached_tokens"], 29, "within a request there is no stranger");
+}

@@ -36,7 +36,8 @@ fn greedy_answers_are_those_of_the_command_line() {
 fn sampled_answers_are_those_of_the_command_line() {
     let server = Server::start(&[]);
     let request = json!({ "prompt": "Hello", "max_tokens": 24, "seed": 7, "temperature": 0.9, "top_k": 200, "top_p": 0.9,
-        "min_p": 0.001, "repetition_penalty": 1.2, "ignore_eos": true });
+        "min_p": 0.001, "repetition_penalty": 1.2, "frequency_penalty": 0.7, "presence_penalty": -0.4,
+        "logit_bias": { "300": 4.5, "301": 4 }, "ignore_eos": true });
     let want = generated(&[
         "-p",
         "Hello",
@@ -54,9 +55,22 @@ fn sampled_answers_are_those_of_the_command_line() {
         "0.001",
         "--repetition-penalty",
         "1.2",
+        "--frequency-penalty",
+        "0.7",
+        "--presence-penalty",
+        "-0.4",
+        "--logit-bias",
+        "300=4.5",
+        "--logit-bias",
+        "301=4",
         "--ignore-eos",
     ]);
     assert_eq!(text(&server.completion(&request)), want);
+    for option in ["frequency_penalty", "presence_penalty", "logit_bias"] {
+        let mut without = request.clone();
+        without.as_object_mut().unwrap().remove(option);
+        assert_ne!(text(&server.completion(&without)), want, "{option} has an effect here");
+    }
 }
 
 /// Streamed or not, alone or in a queue of others, in another process.
@@ -136,4 +150,29 @@ fn fingerprints_tell_models_and_cards_apart() {
     assert_ne!(fingerprint(changed.dir(), "h100"), first);
     assert_ne!(fingerprint(asked.dir(), "h100"), first);
     assert_ne!(fingerprint(MODEL.dir(), "a100"), first);
+}
+
+#[test]
+fn probabilities_are_those_of_the_command_line() {
+    let server = Server::start(&[]);
+    let request = json!({ "messages": [{ "role": "user", "content": "Hi" }], "max_tokens": 9, "temperature": 0, "logprobs": true,
+        "top_logprobs": 3, "ignore_eos": true });
+    let answer = server.chat(&request);
+    let args = ["--chat", "-p", "Hi", "-n", "9", "--greedy", "--logprobs", "3", "--ignore-eos"];
+    let printed = generated(&args);
+    let lines: Vec<Value> = printed.lines().map(|it| serde_json::from_str(it).unwrap()).collect();
+    let tokens = answer["choices"][0]["logprobs"]["content"].as_array().unwrap();
+    assert_eq!((lines.len(), tokens.len()), (9, 9));
+    for (line, token) in lines.iter().zip(tokens) {
+        assert_eq!(line["logprob"], token["logprob"]);
+        let logprobs = |it: &Value| -> Vec<Value> {
+            it["top_logprobs"].as_array().unwrap().iter().map(|it| it["logprob"].clone()).collect()
+        };
+        assert_eq!((logprobs(line).len(), logprobs(line)), (3, logprobs(token)));
+        assert_eq!(line["id"], line["top_logprobs"][0]["id"], "greedy takes the likeliest");
+        assert!(line["token"].is_string());
+    }
+    let ends = generated(&["-p", "Hi", "--greedy", "--logit-bias", "2=1000", "--logprobs", "0"]);
+    let end: Value = serde_json::from_str(&ends).unwrap();
+    assert_eq!((&end["id"], &end["top_logprobs"]), (&json!(2), &json!([])), "the end has a line");
 }

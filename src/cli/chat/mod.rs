@@ -67,6 +67,7 @@ impl Chat {
         let sampling = self.sampling.sampling()?;
         sampling.validate()?;
         let model = Model::open(&self.model.dir)?;
+        sampling.bias_row(model.config.vocab_size)?;
         let tokenizer = model.tokenizer("a chat")?;
         let format = ChatFormat::detect(&model.dir, &tokenizer)?;
         let (device, options) = (self.running.on.device, self.running.options());

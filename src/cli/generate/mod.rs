@@ -15,7 +15,7 @@ use clap::{ArgGroup, Args, value_parser};
 use gale::config::Config;
 use gale::prompt::{self, ChatFormat, Message, Role};
 use gale::ring::Position;
-use gale::sampler::{Finished, Limits, Record};
+use gale::sampler::{Finished, Limits};
 use gale::session::Session;
 use gale::tokenizer::{StopFilter, TextStream, Tokenizer};
 use signal_hook::consts::SIGINT;
@@ -80,6 +80,11 @@ pub struct Generate {
     #[arg(long, conflicts_with = "stop")]
     print_ids: bool,
 
+    /// Print each token as a line of JSON instead of text: the logarithm of its probability, as the model gave it before any
+    /// option applies, and N likeliest tokens in its place, up to 20. The end-of-sequence token has a line, too
+    #[arg(long, value_name = "N", conflicts_with_all = ["stop", "print_ids"], value_parser = value_parser!(u32).range(..=20))]
+    logprobs: Option<u32>,
+
     /// Tell on stderr what each step up to the first token took
     #[arg(short, long)]
     verbose: bool,
@@ -94,6 +99,7 @@ Examples:
   gale generate -m Mistral-7B-Instruct-v0.3 --chat -p 'Why is the sky blue?' --system 'Be brief.'
   gale generate -m MODEL -p - --temperature 0.6 --min-p 0.05 --seed 7 < prompt.txt
   gale generate -m MODEL -p 'Q: 6 x 7? A:' --stop 'Q:'
+  gale generate -m MODEL -p 'Q: 6 x 7? A:' -n 1 --greedy --logprobs 5
   gale generate -m MODEL --ids 1,415,5565 --print-ids --greedy --ignore-eos -n 100    needs no tokenizer";
 
 /// What ended the text.
@@ -109,6 +115,7 @@ impl Generate {
         let sampling = self.sampling.sampling()?;
         sampling.validate()?;
         let model = Model::open(&self.model.dir)?;
+        sampling.bias_row(model.config.vocab_size)?;
         let tokenizer = self.needs_tokenizer().map(|what| model.tokenizer(what)).transpose()?;
         let prompt = self.prompt_ids(&model, tokenizer.as_ref())?;
         Session::check_prompt(&model.config, &self.running.options(), &prompt)?;
@@ -140,7 +147,9 @@ impl Generate {
     /// What ends the text on the device; on the host, a stop string does too.
     fn limits(&self, config: &Config, n_prompt: usize) -> Limits {
         let end = Position(n_prompt as u64 + u64::from(self.max_tokens));
-        Limits { eos_ids: config.eos_ids.clone(), ignore_eos: self.ignore_eos, end, n_logprobs: 0 }
+        // The kernel tells the chosen token's probability only beside others.
+        let n_logprobs = self.logprobs.map_or(0, |n| n.max(1));
+        Limits { eos_ids: config.eos_ids.clone(), ignore_eos: self.ignore_eos, end, n_logprobs }
     }
 
     /// Writes the tokens that the device chooses, one after the other.
@@ -155,10 +164,11 @@ impl Generate {
             if is_interrupted() {
                 break;
             }
-            let Record { token, finished, .. } = session.next_token()?;
-            let id = token.ok_or_else(|| session.no_choice())?;
+            let record = session.next_token()?;
+            let id = record.token.ok_or_else(|| session.no_choice())?;
             timing.token();
-            if finished == Some(Finished::Eos) {
+            output.tell(&record)?;
+            if record.finished == Some(Finished::Eos) {
                 break;
             }
             if output.push(id)? {
@@ -196,8 +206,9 @@ impl Generate {
     }
 
     fn output<'a>(&self, tokenizer: Option<&'a Tokenizer>, prompt: &[u32]) -> anyhow::Result<Output<'a>> {
-        match tokenizer {
-            Some(tokenizer) if !self.print_ids => {
+        match (tokenizer, self.logprobs) {
+            (Some(tokenizer), Some(n)) => Ok(Output::Logprobs { tokenizer, n: n as usize }),
+            (Some(tokenizer), None) if !self.print_ids => {
                 // An answer is a text of its own, anything else goes on from the prompt.
                 let stream = if self.chat { TextStream::new(tokenizer) } else { TextStream::after(tokenizer, prompt)? };
                 Ok(Output::Text { stream, stop: StopFilter::new(self.stop.clone()) })

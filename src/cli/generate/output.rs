@@ -2,7 +2,9 @@
 
 use std::io::{self, Write};
 
-use gale::tokenizer::{StopFilter, TextStream};
+use gale::sampler::Record;
+use gale::tokenizer::{StopFilter, TextStream, Tokenizer};
+use serde_json::json;
 
 pub enum Output<'a> {
     Text {
@@ -13,9 +15,24 @@ pub enum Output<'a> {
     Ids {
         n_written: usize,
     },
+    /// A line of JSON for each token, with so many likeliest ones.
+    Logprobs {
+        tokenizer: &'a Tokenizer,
+        n: usize,
+    },
 }
 
 impl Output<'_> {
+    /// Gives out how likely a token was, where that is wanted; the one that ends the text, too.
+    pub fn tell(&mut self, record: &Record) -> io::Result<()> {
+        let Self::Logprobs { tokenizer, n } = self else { return Ok(()) };
+        let line = |id, logprob: Option<f64>| json!({ "id": id, "token": tokenizer.token(id), "logprob": logprob });
+        let Some(id) = record.token else { return Ok(()) };
+        let mut token = line(id, record.logprob);
+        token["top_logprobs"] = record.top.iter().take(*n).map(|it| line(it.token, Some(it.logprob))).collect();
+        write(&format!("{token}\n"))
+    }
+
     /// Gives out a token, or what is complete of the text. True if a stop string ends the text here.
     pub fn push(&mut self, id: u32) -> anyhow::Result<bool> {
         match self {
@@ -30,11 +47,15 @@ impl Output<'_> {
                 *n_written += 1;
                 Ok(false)
             }
+            Self::Logprobs { .. } => Ok(false),
         }
     }
 
     /// Gives out what was held back, and ends the line. After a stop string nothing is held back.
     pub fn finish(&mut self, stopped: bool) -> anyhow::Result<()> {
+        if let Self::Logprobs { .. } = self {
+            return Ok(());
+        }
         if let (Self::Text { stream, stop }, false) = (self, stopped) {
             let (mut text, stopped) = stop.push(&stream.flush()?);
             if !stopped {

@@ -67,7 +67,7 @@ impl fmt::Display for Seconds {
     }
 }
 
-fn tokens(n: usize) -> String {
+pub fn tokens(n: usize) -> String {
     format!("{n} token{}", if n == 1 { "" } else { "s" })
 }
 
