@@ -3,7 +3,7 @@
 use super::products::{Stream, turns};
 use super::{Sizes, Work, inputs, output, weights};
 use crate::device::{Device, Result};
-use crate::kernels::{PrefillGateUp, PrefillQkv, PrefillResidual};
+use crate::kernels::{PrefillGateUp, PrefillQkv, PrefillResidual, part_tickets_shape, segment_sums_shape};
 
 pub fn prefill_qkv(device: &Device, sizes: Sizes) -> Result<Work> {
     let Sizes { m, k, n_heads, n_kv_heads, head_dim, .. } = sizes;
