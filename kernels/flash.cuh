@@ -149,6 +149,31 @@ template <uint32_t n_dims> struct FlashRows {
         clear(range, h);
     }
 
+    // Leaves the row's ranges so far, one float4 every `stride`.
+    template <uint32_t stride> __device__ void store(float4* to) const
+    {
+#pragma unroll
+        for (uint32_t d = 0; d < n_dims / 8; d++)
+            to[d * stride] = make_float4(row.values[d][0], row.values[d][1], row.values[d][2], row.values[d][3]);
+        to[n_dims / 8 * stride] = make_float4(row.max[0], row.max[1], row.sum[0], row.sum[1]);
+    }
+
+    // Adds ranges that another thread stored so, behind those before them.
+    template <uint32_t stride> __device__ void add_stored(const float4* from)
+    {
+#pragma unroll
+        for (uint32_t d = 0; d < n_dims / 8; d++) {
+            const float4 four = __ldcg(from + d * stride);
+            range.values[d][0] = four.x, range.values[d][1] = four.y;
+            range.values[d][2] = four.z, range.values[d][3] = four.w;
+        }
+        const float4 four = __ldcg(from + n_dims / 8 * stride);
+        range.max[0] = four.x, range.max[1] = four.y;
+        range.sum[0] = four.z, range.sum[1] = four.w;
+        end_range(0);
+        end_range(1);
+    }
+
     static __device__ void clear(Softmax& it, uint32_t h)
     {
         it.max[h] = lowest;

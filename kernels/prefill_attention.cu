@@ -5,6 +5,8 @@
 //   k_chunk, v_chunk  [n_tokens, n_kv_heads, head_dim]           the chunk's own, which are not in the ring yet
 //   position          [1]                                        of token 0
 //   out               [n_tokens, n_heads, head_dim]              in the weights' type: it feeds the O projection
+//   states            [n_tiles, n_kv_heads, 18, head_dim/8 + 1, 256, 4]  of shares; for up to four tiles of rows
+//   tickets           [n_tiles, n_kv_heads]                      zeros, before and after; for up to four tiles
 //
 // The token at position i sees the keys j with i - window < j <= i; a window of 2^32 - 1 is none. Query head h reads
 // kv head h / (n_heads / n_kv_heads) (GQA, arXiv 2305.13245).
@@ -34,8 +36,13 @@
 // Rows of a tile may have ranges of different sizes. So a warp has 16 rows, and heads wider than 128 take two passes over
 // the keys, each for half of the values.
 //
-// Right for every grid; a block for each 128 rows of a kv head is fastest.
+// Few rows that see many keys would keep few multiprocessors busy. So blocks share a tile of rows, if there are up to
+// four a kv head, and all its rows have ranges of one size, of several key tiles: each takes a range of the keys and
+// stores what the rows make of it, and the last to come adds these in their order.
+//
+// Right for every grid; a block for each 128 rows of a kv head is fastest, and for each of its shares.
 #include "flash.cuh"
+#include "ticket.cuh"
 
 constexpr uint32_t n_warps = 8, n_threads = 32 * n_warps;
 constexpr uint32_t n_warp_rows = 16, n_block_rows = n_warps * n_warp_rows;
@@ -44,13 +51,17 @@ template <typename W> struct Chunk {
     const bf16 *q, *k_ring, *v_ring, *k, *v;
     const uint64_t* position;
     W* out;
-    uint32_t n_tokens, n_heads, n_kv_heads, head_dim, n_slots, window, layer;
+    float4* states;
+    uint32_t *tickets, n_tokens, n_heads, n_kv_heads, head_dim, n_slots, window, layer;
 
     __device__ uint32_t n_shared_heads() const { return here(n_heads) / here(n_kv_heads); }
     __device__ uint32_t n_rows() const { return n_tokens * n_shared_heads(); }  // of a kv head
+    __device__ uint32_t n_tiles() const { return ceil_div(n_rows(), n_block_rows); }
 };
 
 constexpr uint32_t no_row = ~0u;
+constexpr uint32_t n_shared_tiles = 4;  // of rows of a kv head, the most whose keys blocks share
+constexpr uint32_t max_shares = n_ranges + 1;  // of a tile: its last row is up to 127 tokens, a range, behind the first
 constexpr uint32_t period = 1 << 26;  // a multiple of every range: rows see less than 2^30 keys, in 16 ranges
 
 // What a block is at. It is in shared memory, since all registers have other work. Positions are counted from a multiple
@@ -60,7 +71,8 @@ struct Work {
     uint32_t slot_of_zero;  // that position 0 has: if below 0, so huge, n_slots too few
     uint32_t kv_head;
     uint32_t first_dim;  // of the values that are added in this pass
-    Span seen;  // by some row
+    Span seen;  // by some row, of the block's share
+    uint32_t part, share, n_shares;  // which rows of which kv head; which range of theirs, if there are several shares
     float scale;  // of scores
     uint32_t own[n_block_rows];  // the positions of the rows' tokens; past the end that of the last token
     uint8_t range_log2[n_block_rows];  // of the sizes of the rows' ranges
@@ -110,9 +122,10 @@ template <typename Shape, typename W> struct Block {
         return shared + Shape::q_bytes + i % Shape::n_buffers * Shape::part_bytes;
     }
 
-    // Writes down the rows from `first_row` on, a thread each.
-    __device__ void begin(uint32_t kv_head, uint32_t first_row) const
+    // Writes down the rows of a tile, a thread each, and the block's share of their keys.
+    __device__ void begin(uint32_t kv_head, uint32_t tile, uint32_t share) const
     {
+        const uint32_t first_row = tile * n_block_rows;
         const uint64_t position = chunk.position[here(0)], oldest = position - min(position, uint64_t(n_before()));
         const uint32_t chunk_position = uint32_t(position - oldest / period * period), n_shared = chunk.n_shared_heads();
         const uint32_t last_row = chunk.n_rows() - 1;
@@ -131,10 +144,27 @@ template <typename Shape, typename W> struct Block {
             work.kv_head = kv_head;
             work.first_dim = 0;
             const uint32_t last_token = min(first_row + n_block_rows - 1, last_row) / n_shared;
-            work.seen =
-                seen_from(chunk_position + first_row / n_shared, chunk_position + last_token, n_before());
+            const uint32_t first_token = first_row / n_shared;
+            work.seen = seen_from(chunk_position + first_token, chunk_position + last_token, n_before());
+            const uint32_t log2 = range_log2(uint32_t(min(position + first_token, uint64_t(n_before()))));
+            const bool is_even = log2 == range_log2(uint32_t(min(position + last_token, uint64_t(n_before()))));
+            work.part = tile * chunk.n_kv_heads + kv_head;
+            work.share = share;
+            work.n_shares = 1;
+            if (are_shared() && is_even && log2 > min_range_log2) take_share(log2);
         }
         __syncthreads();  // who reads this did not write it
+    }
+
+    // Whether blocks may share keys.
+    __device__ bool are_shared() const { return n_dims == n_value_dims && chunk.n_tiles() <= n_shared_tiles; }
+
+    // The share is a range. There may be fewer than shares.
+    __device__ void take_share(uint32_t log2) const
+    {
+        const uint32_t first_range = work.seen.first >> log2, first = first_range + work.share << log2;
+        work.n_shares = (work.seen.last >> log2) - first_range + 1;
+        work.seen = {max(work.seen.first, first), min(work.seen.last, first + (1u << log2) - 1)};
     }
 
     // Copies rows of n_row_dims dims, each thread its piece of some of them: row_at(row) is where one is, or null.
@@ -196,6 +226,7 @@ template <typename Shape, typename W> struct Block {
 
     __device__ void run() const
     {
+        if (work.share >= work.n_shares) return __syncthreads();  // all have read that
         load_queries();
         for (;;) {
             pass();
@@ -217,12 +248,35 @@ template <typename Shape, typename W> struct Block {
         for (uint32_t i = 0; i < n_tiles(); i++) attend(rows, i);
         wait_for_groups<0>();
         __syncthreads();  // every warp is done with the last part, and all buffers are free for results
+        if (work.n_shares > 1 && !meet(rows)) return;
         const SharedTile<n_value_dims> results = {part(0)};
         if (work.index[warp_row()] != no_row) {
             rows.template finish<W>(results, warp_row());
             __syncwarp();  // the lanes have written what others store
             store(results);
         }
+    }
+
+    // Where this thread's state of a share is, one float4 every n_threads.
+    __device__ float4* state_of(uint32_t share) const
+    {
+        constexpr uint32_t n_state = n_value_dims / 8 + 1;
+        return chunk.states + size_t(work.part * max_shares + share) * n_state * n_threads + here(threadIdx.x);
+    }
+
+    // Whether this block is the last with a share of its rows. Then they have what all shares have.
+    __device__ bool meet(Rows& rows) const
+    {
+        const bool is_row = work.index[warp_row()] != no_row;
+        rows.end_range(0);
+        rows.end_range(1);
+        if (is_row) rows.template store<n_threads>(state_of(work.share));
+        if (!is_last_block(chunk.tickets + work.part, work.n_shares - 1)) return false;
+        rows = Rows();
+#pragma unroll 1
+        for (uint32_t share = 0; is_row && share < work.n_shares; share++)
+            rows.template add_stored<n_threads>(state_of(share));
+        return true;
     }
 
     // Whether a row of the warp sees a key of tile i. Nobody's rows see none.
@@ -296,12 +350,13 @@ template <typename Shape, typename W> struct Block {
 
 template <typename Shape, typename W> __device__ void attend_rows(const Chunk<W>& chunk, Work& work, uint32_t shared)
 {
+    const Block<Shape, W> block = {chunk, work, shared};
     for (uint32_t i = blockIdx.x;; i += gridDim.x) {
-        const uint32_t n_tiles = ceil_div(chunk.n_rows(), n_block_rows), n_kv_heads = here(chunk.n_kv_heads);
-        if (i >= n_tiles * n_kv_heads) return;
-        const uint32_t tile = n_tiles - 1 - i / n_kv_heads;  // the last rows see the most keys, and come first
-        const Block<Shape, W> block = {chunk, work, shared};
-        block.begin(i % n_kv_heads, tile * n_block_rows);
+        const uint32_t n_tiles = here(chunk.n_tiles()), n_kv_heads = here(chunk.n_kv_heads);
+        const uint32_t n_shares = block.are_shared() ? max_shares : 1, of_tile = i / n_kv_heads;
+        if (of_tile >= n_tiles * n_shares) return;
+        const uint32_t tile = n_tiles - 1 - of_tile / n_shares;  // the last rows see the most keys, and come first
+        block.begin(i % n_kv_heads, tile, of_tile % n_shares);
         block.run();
     }
 }
@@ -309,14 +364,14 @@ template <typename Shape, typename W> __device__ void attend_rows(const Chunk<W>
 template <typename W>
 __device__ void prefill_attention(
     const bf16* q, const bf16* k_ring, const bf16* v_ring, const bf16* k_chunk, const bf16* v_chunk,
-    const uint64_t* position, W* out, uint32_t n_tokens, uint32_t n_heads, uint32_t n_kv_heads, uint32_t head_dim,
-    uint32_t n_slots, uint32_t window, uint32_t layer)
+    const uint64_t* position, W* out, float* states, uint32_t* tickets, uint32_t n_tokens, uint32_t n_heads,
+    uint32_t n_kv_heads, uint32_t head_dim, uint32_t n_slots, uint32_t window, uint32_t layer)
 {
     __shared__ Work work;
     extern __shared__ __align__(512) uint4 memory[];
     const uint32_t shared = uint32_t(__cvta_generic_to_shared(memory));
-    const Chunk<W> chunk = {q, k_ring, v_ring, k_chunk, v_chunk, position, out,
-                            n_tokens, n_heads, n_kv_heads, head_dim, n_slots, window, layer};
+    const Chunk<W> chunk = {q, k_ring, v_ring, k_chunk, v_chunk, position, out, reinterpret_cast<float4*>(states),
+                            tickets, n_tokens, n_heads, n_kv_heads, head_dim, n_slots, window, layer};
     if (head_dim > 128) attend_rows<Shape<256>>(chunk, work, shared);
     else if (head_dim > 64) attend_rows<Shape<128>>(chunk, work, shared);
     else attend_rows<Shape<64>>(chunk, work, shared);
@@ -325,21 +380,21 @@ __device__ void prefill_attention(
 extern "C" __global__ __launch_bounds__(256, 1) void prefill_attention_bf16(
     const bf16* __restrict__ q, const bf16* __restrict__ k_ring, const bf16* __restrict__ v_ring,
     const bf16* __restrict__ k_chunk, const bf16* __restrict__ v_chunk, const uint64_t* __restrict__ position,
-    bf16* __restrict__ out, uint32_t n_tokens, uint32_t n_heads, uint32_t n_kv_heads, uint32_t head_dim,
-    uint32_t n_slots, uint32_t window, uint32_t layer)
+    bf16* __restrict__ out, float* __restrict__ states, uint32_t* __restrict__ tickets, uint32_t n_tokens,
+    uint32_t n_heads, uint32_t n_kv_heads, uint32_t head_dim, uint32_t n_slots, uint32_t window, uint32_t layer)
 {
     prefill_attention(
-        q, k_ring, v_ring, k_chunk, v_chunk, position, out, n_tokens, n_heads, n_kv_heads, head_dim, n_slots, window,
-        layer);
+        q, k_ring, v_ring, k_chunk, v_chunk, position, out, states, tickets, n_tokens, n_heads, n_kv_heads, head_dim,
+        n_slots, window, layer);
 }
 
 extern "C" __global__ __launch_bounds__(256, 1) void prefill_attention_f16(
     const bf16* __restrict__ q, const bf16* __restrict__ k_ring, const bf16* __restrict__ v_ring,
     const bf16* __restrict__ k_chunk, const bf16* __restrict__ v_chunk, const uint64_t* __restrict__ position,
-    f16* __restrict__ out, uint32_t n_tokens, uint32_t n_heads, uint32_t n_kv_heads, uint32_t head_dim,
-    uint32_t n_slots, uint32_t window, uint32_t layer)
+    f16* __restrict__ out, float* __restrict__ states, uint32_t* __restrict__ tickets, uint32_t n_tokens,
+    uint32_t n_heads, uint32_t n_kv_heads, uint32_t head_dim, uint32_t n_slots, uint32_t window, uint32_t layer)
 {
     prefill_attention(
-        q, k_ring, v_ring, k_chunk, v_chunk, position, out, n_tokens, n_heads, n_kv_heads, head_dim, n_slots, window,
-        layer);
+        q, k_ring, v_ring, k_chunk, v_chunk, position, out, states, tickets, n_tokens, n_heads, n_kv_heads, head_dim,
+        n_slots, window, layer);
 }

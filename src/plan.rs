@@ -5,7 +5,8 @@ use std::fmt;
 
 use crate::config::{Config, WeightType};
 use crate::kernels::{
-    MAX_TOKENS, N_RANGES, SAMPLE_PARAMS, n_tiled, part_tickets_shape, segment_sums_shape, squares_shape,
+    MAX_TOKENS, N_RANGES, SAMPLE_PARAMS, attention_states_shape, attention_tickets_shape, n_tiled, part_tickets_shape,
+    segment_sums_shape, squares_shape,
 };
 use crate::weights::names;
 
@@ -144,6 +145,9 @@ impl Plan {
         add("partials", F32, &[MAX_TOKENS, n_heads, N_RANGES, head_dim]); // of attention over ranges of the keys
         add("softmaxes", F32x2, &[N_RANGES, MAX_TOKENS, n_heads]);
         add("tickets", U32, &[n_heads + n_kv_heads]);
+        // Of blocks that share keys in attention of a short chunk.
+        add("states", F32, &attention_states_shape(n_rows, n_heads, n_kv_heads, head_dim));
+        add("tile_tickets", U32, &attention_tickets_shape(n_rows, n_heads, n_kv_heads));
         add("segment_sums", F32, &segment_sums_shape(n_rows, dim)); // of O and down, where blocks share columns
         add("part_tickets", U32, &part_tickets_shape(n_rows, dim));
         add("act", weight, &[n_rows, hidden_dim]);

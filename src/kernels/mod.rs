@@ -37,7 +37,7 @@ pub use gate_up::GateUp;
 pub use lm_head::{LmHead, best_token};
 pub use noise::Noise;
 pub use norm::Norm;
-pub use prefill_attention::PrefillAttention;
+pub use prefill_attention::{PrefillAttention, attention_states_shape, attention_tickets_shape};
 pub use prefill_gate_up::PrefillGateUp;
 pub use prefill_qkv::PrefillQkv;
 pub use prefill_residual::PrefillResidual;

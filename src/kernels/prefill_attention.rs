@@ -1,4 +1,4 @@
-use super::{NO_WINDOW, assert_eights, bytes_of};
+use super::{N_PARTS, N_RANGES, NO_WINDOW, assert_eights, bytes_of};
 use crate::device::{Cost, Device, Grid, Result};
 use crate::kernel;
 use crate::kernel::{Half, In, Out};
@@ -17,6 +17,8 @@ kernel! {
         v_chunk:    In<'a, bf16>,  // [n_tokens, n_kv_heads, head_dim]
         position:   In<'a, u64>,   // [1], of token 0
         out:        Out<'a, W>,    // [n_tokens, n_heads, head_dim]
+        states:     Out<'a, f32>,  // attention_states_shape, scratch
+        tickets:    Out<'a, u32>,  // attention_tickets_shape, zeros before and after
         n_tokens:   u32,           // 1 to n_slots
         n_heads:    u32,
         n_kv_heads: u32,
@@ -28,11 +30,13 @@ kernel! {
 }
 
 impl<W: Half> PrefillAttention<'_, W> {
-    /// A block for each tile of rows.
+    /// A block for each tile of rows; where blocks may share a tile's keys, as many as run at once, each with shares in
+    /// turn.
     pub fn launch(&self, device: &Device) -> Result<()> {
         device.note(|position| Cost { bytes: self.bytes(position), flops: self.flops(position) });
-        let n_rows = self.n_tokens * (self.n_heads / self.n_kv_heads);
-        self.launch_grid(device, Grid::x(n_rows.div_ceil(N_ROWS) * self.n_kv_heads))
+        let n_parts = self.n_tiles() * self.n_kv_heads;
+        let n_blocks = if self.may_share() { (n_parts * MAX_SHARES).min(device.n_multiprocessors()) } else { n_parts };
+        self.launch_grid(device, Grid::x(n_blocks))
     }
 
     /// On any grid.
@@ -55,7 +59,43 @@ impl<W: Half> PrefillAttention<'_, W> {
         self.v_chunk.assert_holds([n_tokens, n_kv_heads, head_dim]);
         self.position.assert_shape([1]);
         self.out.assert_holds([n_tokens, n_heads, head_dim]);
+        self.states.assert_holds(attention_states_shape(n_tokens, n_heads, n_kv_heads, head_dim));
+        self.tickets.assert_holds(attention_tickets_shape(n_tokens, n_heads, n_kv_heads));
         self.launch_on(device, grid.shared(self.tiling().shared_bytes()))
+    }
+
+    /// Tiles of rows of a kv head.
+    fn n_tiles(&self) -> u32 {
+        n_tiles(self.n_tokens, self.n_heads, self.n_kv_heads)
+    }
+
+    /// Whether blocks share the keys of a tile of rows, if there are enough of them.
+    fn may_share(&self) -> bool {
+        self.tiling().n_dims <= 128 && self.n_tiles() <= SHARED_TILES
+    }
+
+    /// The rows of each tile, and the blocks that share its keys, with token 0 at `position`: one for each range of keys, if
+    /// all rows have ranges of one size, and that is more than a tile of keys.
+    fn tiles(&self, position: u64) -> impl Iterator<Item = (u32, u64)> {
+        let n_rows = self.n_tokens * (self.n_heads / self.n_kv_heads);
+        let rows = (0..n_rows).step_by(N_ROWS as usize).map(move |first| (n_rows - first).min(N_ROWS));
+        rows.zip(self.tokens_by(N_ROWS).map(move |(first, last)| {
+            let log2 = |token: u32| range_log2((position + u64::from(token)).min(u64::from(self.window - 1)));
+            let (size, of_last) = (log2(first), log2(last));
+            if !self.may_share() || size != of_last || 1 << size == N_KEYS {
+                return 1;
+            }
+            let (first, last) = self.seen(position, (first, last));
+            (last >> size) - (first >> size) + 1
+        }))
+    }
+
+    /// What blocks that share keys leave for each other, with token 0 at `position`: written once, and read once.
+    pub fn states_bytes(&self, position: u64) -> u64 {
+        let shared = self.tiles(position).filter(|(_, n_shares)| *n_shares > 1);
+        let n_warps: u64 =
+            shared.map(|(n_rows, n_shares)| u64::from(n_rows.div_ceil(N_ROWS / N_WARPS)) * n_shares).sum();
+        n_warps * u64::from(self.n_kv_heads) * bytes_of::<f32>(&[self.tiling().n_value_dims / 8 + 1, 4 * 32])
     }
 
     fn tiling(&self) -> Tiling {
@@ -87,16 +127,16 @@ impl<W: Half> PrefillAttention<'_, W> {
         u64::from(self.n_kv_heads) * n_tiles * self.tiling().tile_mma()
     }
 
-    /// What the blocks load: their queries, and once each the keys and values that some row of theirs sees. What several
-    /// blocks load comes from L2.
+    /// What the blocks load: their queries, once each the keys and values that some row of theirs sees, and what they
+    /// leave for each other. What several blocks load comes from L2.
     pub fn loaded_bytes(&self, position: u64) -> u64 {
         let n_keys: u64 = self
             .tokens_by(N_ROWS)
             .map(|tokens| self.seen(position, tokens))
             .map(|(first, last)| last - first + 1)
             .sum();
-        let key_bytes = 2 * bytes_of::<bf16>(&[self.n_kv_heads, self.head_dim]);
-        bytes_of::<bf16>(&[self.n_tokens, self.n_heads, self.head_dim]) + n_keys * key_bytes
+        let n_rows: u64 = self.tiles(position).map(|(n_rows, n_shares)| u64::from(n_rows) * n_shares).sum();
+        (n_rows + 2 * n_keys) * bytes_of::<bf16>(&[self.n_kv_heads, self.head_dim]) + self.states_bytes(position)
     }
 
     /// The first key, and the last, that one of some tokens sees.
@@ -116,6 +156,32 @@ impl<W: Half> PrefillAttention<'_, W> {
     }
 }
 
+/// The logarithm of the size of the ranges of a row that sees some keys before its own: kernels/softmax.cuh.
+fn range_log2(n_before: u64) -> u32 {
+    (n_before.checked_ilog2().map_or(0, |it| it + 1)).saturating_sub(N_PARTS.ilog2()).max(N_KEYS.ilog2())
+}
+
+/// Tiles of rows of a kv head.
+fn n_tiles(n_tokens: u32, n_heads: u32, n_kv_heads: u32) -> u32 {
+    (n_tokens * (n_heads / n_kv_heads)).div_ceil(N_ROWS)
+}
+
+/// What blocks that share keys leave for each other: of each tile of rows and kv head, and each share, so many times four
+/// numbers of each thread.
+pub fn attention_states_shape(n_tokens: u32, n_heads: u32, n_kv_heads: u32, head_dim: u32) -> [u32; 4] {
+    let n_parts = n_tiles(n_tokens, n_heads, n_kv_heads).min(SHARED_TILES) * n_kv_heads;
+    [n_parts, MAX_SHARES, Tiling::new(head_dim).n_value_dims / 8 + 1, 4 * 32 * N_WARPS]
+}
+
+/// A ticket for each tile of rows and kv head.
+pub fn attention_tickets_shape(n_tokens: u32, n_heads: u32, n_kv_heads: u32) -> [u32; 2] {
+    [n_tiles(n_tokens, n_heads, n_kv_heads).min(SHARED_TILES), n_kv_heads]
+}
+
+/// Of rows of a kv head, the most whose keys blocks share.
+const SHARED_TILES: u32 = 4;
+/// Of a tile: the ranges of a row, and one more, since the last row is up to a range behind the first.
+const MAX_SHARES: u32 = N_RANGES + 1;
 /// Of a block.
 const N_WARPS: u32 = 8;
 /// Query heads of tokens that a block has.

@@ -48,6 +48,8 @@ pub(super) struct Scratch<W> {
     pub partials: Buffer<f32>,       // [MAX_TOKENS, n_heads, N_RANGES, head_dim]
     pub softmaxes: Buffer<[f32; 2]>, // [N_RANGES, MAX_TOKENS, n_heads]
     pub tickets: Buffer<u32>,        // [n_heads + n_kv_heads], zeros at rest
+    pub states: Buffer<f32>,         // attention_states_shape
+    pub tile_tickets: Buffer<u32>,   // attention_tickets_shape, zeros at rest
     pub segment_sums: Buffer<f32>,   // segment_sums_shape(n_rows, dim)
     pub part_tickets: Buffer<u32>,   // part_tickets_shape(n_rows, dim), zeros at rest
     pub act: Buffer<W>,              // [n_rows, hidden_dim]
@@ -107,6 +109,8 @@ impl<W: Half> Model<W> {
             partials: zeroed(device, plan, "partials")?,
             softmaxes: zeroed(device, plan, "softmaxes")?,
             tickets: zeroed(device, plan, "tickets")?,
+            states: zeroed(device, plan, "states")?,
+            tile_tickets: zeroed(device, plan, "tile_tickets")?,
             segment_sums: zeroed(device, plan, "segment_sums")?,
             part_tickets: zeroed(device, plan, "part_tickets")?,
             act: zeroed(device, plan, "act")?,

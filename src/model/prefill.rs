@@ -57,6 +57,8 @@ impl<W: Half> Model<W> {
                 v_chunk: &s.v_chunk,
                 position: &s.position,
                 out: &mut s.attended,
+                states: &mut s.states,
+                tickets: &mut s.tile_tickets,
                 n_tokens,
                 n_heads,
                 n_kv_heads,

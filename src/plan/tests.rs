@@ -75,5 +75,5 @@ fn the_table_shows_each_kind_once() {
     assert!(line("  k_ring").contains("[32, 4096, 8, 128] bf16"));
     assert!(line("  position").ends_with("8 B"));
     assert!(line("total").ends_with("bytes"));
-    assert_eq!(table.lines().count(), 3 + 9 + 2 + 25 + 1, "{table}");
+    assert_eq!(table.lines().count(), 3 + 9 + 2 + 27 + 1, "{table}");
 }

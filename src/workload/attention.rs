@@ -2,7 +2,10 @@
 
 use super::{Sizes, Work, cold, inputs, output};
 use crate::device::{Buffer, Device, Result};
-use crate::kernels::{Commit, DecodeAttention, MAX_TOKENS, N_RANGES, PrefillAttention, RingWrite};
+use crate::kernels::{
+    Commit, DecodeAttention, MAX_TOKENS, N_RANGES, PrefillAttention, RingWrite, attention_states_shape,
+    attention_tickets_shape,
+};
 use half::bf16;
 
 /// Keys and values.
@@ -68,6 +71,8 @@ pub fn prefill_attention(device: &Device, sizes: Sizes) -> Result<Work> {
     let q = inputs(device, &[m, n_heads, head_dim])?;
     let position = position(device, &sizes)?;
     let mut out = output::<bf16>(device, &[m, n_heads, head_dim])?;
+    let mut states = output(device, &attention_states_shape(m, n_heads, n_kv_heads, head_dim))?;
+    let mut tickets = output(device, &attention_tickets_shape(m, n_heads, n_kv_heads))?;
     Ok(Work::new(sets.len(), move |device, set| {
         let [k_ring, v_ring] = &sets[set];
         PrefillAttention {
@@ -78,6 +83,8 @@ pub fn prefill_attention(device: &Device, sizes: Sizes) -> Result<Work> {
             v_chunk: &v_chunk,
             position: &position,
             out: &mut out,
+            states: &mut states,
+            tickets: &mut tickets,
             n_tokens: m,
             n_heads,
             n_kv_heads,

@@ -1,15 +1,15 @@
 //! Planted once, each seen to fail here: a window longer by one at either end, the ring written before attention, the
 //! chunk's rows read from the ring, positions of 32 bits, slots that do not wrap, tiles aligned to the window's first
 //! key, keys that no row sees loaded instead of zeros, a mask or a tile left out where it just begins to count, maxima
-//! that rise without rescaling, weights rounded to one bf16, ranges of a size of their own, and, in check mode, a missing
-//! barrier and a wait for one group of copies too few.
+//! that rise without rescaling, weights rounded to one bf16, ranges of a size of their own, a share of the keys that is
+//! not added, and, in check mode, a missing barrier and a wait for one group of copies too few.
 
 use super::attention::Attention;
 use super::decode_attention::Own;
 use crate::common::oracle::*;
 use crate::common::*;
 use crate::for_both_types;
-use gale::kernels::{NO_WINDOW, PrefillAttention, RingWrite};
+use gale::kernels::{NO_WINDOW, PrefillAttention, RingWrite, attention_states_shape, attention_tickets_shape};
 use half::bf16;
 use std::ops::Range;
 
@@ -51,6 +51,8 @@ impl Attention {
             let (k_chunk, v_chunk) = (case.upload(&k), case.upload(&v));
             let position = case.upload(&[self.position + u64::from(first)]);
             let mut out = case.alloc::<W, _>([n_tokens, self.n_heads(), head_dim]);
+            let tickets = attention_tickets_shape(n_tokens, self.n_heads(), n_kv_heads);
+            let mut tickets = case.upload(&vec![0; count(tickets)]);
             let grid = case.grid();
             PrefillAttention {
                 q: &q,
@@ -60,6 +62,8 @@ impl Attention {
                 v_chunk: &v_chunk,
                 position: &position,
                 out: &mut out,
+                states: &mut case.alloc(attention_states_shape(n_tokens, self.n_heads(), n_kv_heads, head_dim)),
+                tickets: &mut tickets,
                 n_tokens,
                 n_heads: self.n_heads(),
                 n_kv_heads,
@@ -70,6 +74,7 @@ impl Attention {
             }
             .launch_grid(case.device, grid)
             .unwrap();
+            assert!(tickets.to_vec().unwrap().iter().all(|&it| it == 0), "tickets are left");
             RingWrite {
                 k_chunk: &k_chunk,
                 v_chunk: &v_chunk,

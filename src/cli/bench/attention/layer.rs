@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use gale::device::{Buffer, Device, Result};
-use gale::kernels::{PrefillAttention, RingWrite};
+use gale::kernels::{PrefillAttention, RingWrite, attention_states_shape, attention_tickets_shape};
 use half::bf16;
 
 /// Of Mistral 7B.
@@ -31,6 +31,8 @@ pub struct Layer<'a> {
     rings: [Buffer<bf16>; 2], // [n_slots, n_kv_heads, HEAD_DIM]
     position: Buffer<u64>,    // [1]
     out: Buffer<bf16>,        // [CHUNK, n_heads, HEAD_DIM]
+    states: Buffer<f32>,      // attention_states_shape
+    tickets: Buffer<u32>,     // attention_tickets_shape
 }
 
 impl<'a> Layer<'a> {
@@ -50,6 +52,9 @@ impl<'a> Layer<'a> {
             rings: [ring()?, ring()?],
             position: device.zeroed(&[1])?,
             out: device.zeroed(&[CHUNK, n_heads, HEAD_DIM].map(|it| it as usize))?,
+            states: device
+                .alloc(&attention_states_shape(CHUNK, n_heads, n_kv_heads, HEAD_DIM).map(|it| it as usize))?,
+            tickets: device.zeroed(&attention_tickets_shape(CHUNK, n_heads, n_kv_heads).map(|it| it as usize))?,
         })
     }
 
@@ -110,6 +115,8 @@ impl<'a> Layer<'a> {
             v_chunk: &self.chunk[1],
             position: &self.position,
             out: &mut self.out,
+            states: &mut self.states,
+            tickets: &mut self.tickets,
             n_tokens,
             n_heads: self.n_kv_heads * (N_HEADS / N_KV_HEADS),
             n_kv_heads: self.n_kv_heads,

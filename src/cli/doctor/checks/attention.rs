@@ -91,6 +91,8 @@ pub fn attends_chunk<W: Number>(device: &Device) -> Result<()> {
         v_chunk: &device.upload(&chunk.map(value).concat())?,
         position: &device.upload(&[6u64])?,
         out: &mut out,
+        states: &mut device.alloc(&attention_states_shape(3, 2, 1, HEAD_DIM as u32).map(|it| it as usize))?,
+        tickets: &mut device.zeroed(&attention_tickets_shape(3, 2, 1).map(|it| it as usize))?,
         n_tokens: 3,
         n_heads: 2,
         n_kv_heads: 1,
