@@ -2,7 +2,7 @@
 
 use crate::common::open;
 use crate::kernels::{DIM, HEAD_DIM, HIDDEN_DIM, N_HEADS, N_KV_HEADS, zeros};
-use crate::limits::{Limits, NO_WASTE, hold};
+use crate::limits::{Limits, NO_WASTE, hold, hold_flops};
 use gale::device::{Device, Grid};
 use gale::kernels::*;
 use half::bf16;
@@ -26,14 +26,16 @@ const N_SEGMENTS: u32 = 8;
 const SMALL_STORES: Limits = Limits { sectors: 1.05, stored_sectors: 2.0, ..NO_WASTE };
 
 impl Product {
-    fn hold(self, device: &Device, kernel: &str, bytes: u64, launch: impl FnOnce()) {
+    fn hold(self, device: &Device, kernel: &str, (bytes, flops): (u64, u64), launch: impl FnOnce()) {
         let Product { n_tokens, n_in, n_out, part: [n_rows, n_columns, n_shares], .. } = self;
         let count = |of: [u32; 3]| of.map(u64::from).iter().product::<u64>();
         // The first share leaves one sum for another block, the others one for each of their segments.
         let n_sums = if n_shares == 1 { 0 } else { 1 + N_SEGMENTS / n_shares * (n_shares - 1) };
         let sums_bytes = count([n_sums, n_out.next_multiple_of(n_rows), 4 * n_tokens.next_multiple_of(n_columns)]);
         let bytes = bytes + 2 * sums_bytes;
-        let Some(counters) = hold(device, kernel, SMALL_STORES, bytes, launch) else { return };
+        let counters = hold(device, kernel, SMALL_STORES, bytes, launch);
+        hold_flops(counters, 8.0, flops);
+        let Some(counters) = counters else { return };
 
         let (n, needed) = (counters.mma(), count([n_out / 16, n_tokens.div_ceil(8), n_in / 16]));
         println!("{kernel}: {n} mma, {needed} needed");
@@ -66,7 +68,7 @@ impl Product {
             n_out,
         };
         let launch = || it.launch_grid(&device, Grid::x(n_blocks)).unwrap();
-        self.hold(&device, "prefill_residual_bf16", it.bytes(), launch);
+        self.hold(&device, "prefill_residual_bf16", (it.bytes(), it.flops()), launch);
     }
 
     fn gate_up(self) {
@@ -76,7 +78,7 @@ impl Product {
         let mut act = zeros(&device, [n_tokens, hidden_dim]);
         let it = PrefillGateUp { weight: &weight, h: &h, act: &mut act, n_tokens, dim, hidden_dim };
         let launch = || it.launch_grid(&device, Grid::x(n_blocks)).unwrap();
-        self.hold(&device, "prefill_gate_up_bf16", it.bytes(), launch);
+        self.hold(&device, "prefill_gate_up_bf16", (it.bytes(), it.flops()), launch);
     }
 
     /// A sixth of the rows is keys, and a sixth values.
@@ -104,7 +106,7 @@ impl Product {
             head_dim: HEAD_DIM,
         };
         let launch = || it.launch_grid(&device, Grid::x(n_blocks)).unwrap();
-        self.hold(&device, "prefill_qkv_bf16", it.bytes(), launch);
+        self.hold(&device, "prefill_qkv_bf16", (it.bytes(), it.flops()), launch);
     }
 }
 

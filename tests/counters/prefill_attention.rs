@@ -2,7 +2,7 @@
 //! tile once a block, and 0.44 and 0.24 of full attention's work in a prompt of 16K and 32K tokens.
 
 use crate::common::open;
-use crate::limits::{NO_WASTE, count, hold};
+use crate::limits::{NO_WASTE, count, hold, hold_flops};
 use gale::device::{Buffer, Class, Counters, Device, Element};
 use gale::kernels::{NO_WINDOW, PrefillAttention, RingWrite, attention_states_shape, attention_tickets_shape};
 use half::bf16;
@@ -92,7 +92,8 @@ fn prefill_attention_of_a_full_window() {
     let it = chunk.attention();
     // What blocks tell each other is for L2, but counts as DRAM, too.
     let bytes = it.bytes(position) + 2 * it.states_bytes(position);
-    hold(&device, KERNEL, NO_WASTE, bytes, || it.launch(&device).unwrap());
+    let counters = hold(&device, KERNEL, NO_WASTE, bytes, || it.launch(&device).unwrap());
+    hold_flops(counters, 8.0 * 2.0 / 3.0, it.flops(position)); // weights are two numbers, so values take two mma for one
     let Some(counters) = counted(&device, &it, position) else { return };
     let (loaded, needed) = (32 * counters.counts.global_load_sectors, it.loaded_bytes(position));
     assert!(loaded as f64 <= 1.02 * needed as f64, "{loaded} bytes loaded, {needed} needed by the tiling");

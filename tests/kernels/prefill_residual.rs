@@ -1,11 +1,12 @@
-//! Planted once, and seen to fail here: a segment that ends one group late.
+//! Planted once, each seen to fail here: a segment that ends one group late, and one that is left out where blocks share
+//! a part.
 
 use super::chunk::{CHUNKS, rows, steps};
 use super::product::{DIMS, n_roundings, squares, upload_tiles};
 use crate::common::oracle::{Exact, assert_rounds_to, exactly, matvec};
 use crate::common::*;
 use crate::for_both_types;
-use gale::device::Buffer;
+use gale::device::{Buffer, Grid};
 use gale::kernels::{PrefillResidual, Residual, part_tickets_shape, segment_sums_shape};
 
 /// A product that is to be added.
@@ -16,13 +17,19 @@ struct Product<W> {
     n_tokens: u32,
     n_in: u32,
     n_out: u32,
+    grid: Grid,
 }
+
+/// n_in, n_out, tokens and blocks of which four share each part, of 64 x 64, 128 x 64, 128 x 128 and 256 x 128, as they do
+/// in large models.
+const SHARED: [[u32; 4]; 4] = [[4096, 256, 40, 16], [6144, 256, 40, 8], [8192, 256, 100, 8], [12288, 256, 100, 4]];
 
 impl<W: Weight> Product<W> {
     fn random(case: &mut Case, n_out: u32) -> Product<W> {
-        let (n_tokens, n_in) = (case.pick(&CHUNKS), case.pick(&DIMS));
+        let random = [case.pick(&DIMS), n_out, case.pick(&CHUNKS), case.int(1..=40)];
+        let [n_in, n_out, n_tokens, n_blocks] = if case.int(0..=5) == 0 { case.pick(&SHARED) } else { random };
         let (weight, h) = (case.halves([n_out, n_in]), case.halves([n_tokens, n_in]));
-        Product { weight, h, x: case.floats([n_tokens, n_out]), n_tokens, n_in, n_out }
+        Product { weight, h, x: case.floats([n_tokens, n_out]), n_tokens, n_in, n_out, grid: Grid::x(n_blocks) }
     }
 
     /// x + weight h, and the squares of it.
@@ -30,7 +37,6 @@ impl<W: Weight> Product<W> {
         let Self { n_tokens, n_in, n_out, .. } = *self;
         let (weight, h) = (upload_tiles(case, &self.weight, n_in, 0), case.upload(&self.h));
         let (mut x, mut squares) = (case.upload(&self.x), case.alloc([n_tokens, n_out.div_ceil(16)]));
-        let grid = case.grid();
         let part_tickets = part_tickets_shape(n_tokens, n_out);
         let mut part_tickets = case.upload(&vec![0; count(part_tickets)]);
         PrefillResidual {
@@ -44,7 +50,7 @@ impl<W: Weight> Product<W> {
             n_in,
             n_out,
         }
-        .launch_grid(case.device, grid)
+        .launch_grid(case.device, self.grid)
         .unwrap();
         assert!(part_tickets.to_vec().unwrap().iter().all(|&it| it == 0), "tickets are left");
         (x.to_vec().unwrap(), squares.to_vec().unwrap())
@@ -83,7 +89,7 @@ fn matches_oracle<W: Weight>(case: &mut Case) {
         magnitude: sum.magnitude + f64::from(before.abs()),
     };
     assert_rounds_to(&x, &products.zip(&it.x).map(add).collect::<Vec<_>>(), n_roundings(it.n_in) + 1);
-    let want: Vec<Exact> = squares(&x, n_out).iter().map(|&it| exactly(it.into())).collect();
+    let want: Vec<Exact> = squares(&x, it.n_out).iter().map(|&it| exactly(it.into())).collect();
     assert_rounds_to(&got_squares, &want, 20);
 }
 

@@ -5,7 +5,7 @@ use gale::device::Device;
 use gale::kernels::*;
 use half::bf16;
 
-use super::{Number, expect};
+use super::{Number, expect, small};
 
 const HEAD_DIM: usize = 16;
 /// The position in each slot, position % 4, before the tokens.
@@ -104,7 +104,43 @@ pub fn attends_chunk<W: Number>(device: &Device) -> Result<()> {
     .launch(device)?;
     // 6 sees 3, 4, 5 and itself; 7 sees 4 to 7, and 8 sees 5 to 8.
     let expected = [5.5, 6.0, 6.5, 6.0, 7.5, 6.0].map(|mean| [W::of(mean); HEAD_DIM]).concat();
-    expect("out", &out.to_vec()?, &expected)
+    expect("out", &out.to_vec()?, &expected)?;
+    attends_chunk_shared::<W>(device)
+}
+
+/// Three tokens that see 2048 keys each, which blocks share, and look at all of them alike. Means are exact until they are
+/// rounded.
+fn attends_chunk_shared<W: Number>(device: &Device) -> Result<()> {
+    const WINDOW: usize = 2048;
+    const POSITION: usize = 5000;
+    const N_TOKENS: usize = 3;
+    let value = |position: usize| row(small(position));
+    let slots: Vec<usize> = (0..WINDOW).map(|slot| POSITION - 1 - (POSITION - 1 - slot) % WINDOW).collect();
+    let zeros = |n: usize| device.zeroed::<bf16>(&[n, 1, HEAD_DIM]);
+    let mut out = device.alloc::<W>(&[N_TOKENS, 1, HEAD_DIM])?;
+    PrefillAttention {
+        q: &zeros(N_TOKENS)?,
+        k_ring: &zeros(WINDOW)?,
+        v_ring: &device.upload(&slots.iter().flat_map(|&it| value(it)).collect::<Vec<_>>())?,
+        k_chunk: &zeros(N_TOKENS)?,
+        v_chunk: &device.upload(&(POSITION..POSITION + N_TOKENS).flat_map(value).collect::<Vec<_>>())?,
+        position: &device.upload(&[POSITION as u64])?,
+        out: &mut out,
+        states: &mut device
+            .alloc(&attention_states_shape(N_TOKENS as u32, 1, 1, HEAD_DIM as u32).map(|it| it as usize))?,
+        tickets: &mut device.zeroed(&attention_tickets_shape(N_TOKENS as u32, 1, 1).map(|it| it as usize))?,
+        n_tokens: N_TOKENS as u32,
+        n_heads: 1,
+        n_kv_heads: 1,
+        head_dim: HEAD_DIM as u32,
+        n_slots: WINDOW as u32,
+        window: WINDOW as u32,
+        layer: 0,
+    }
+    .launch(device)?;
+    let mean = |own: usize| (own + 1 - WINDOW..=own).map(small).sum::<f32>() / WINDOW as f32;
+    let expected = (POSITION..POSITION + N_TOKENS).flat_map(|own| [W::of(mean(own)); HEAD_DIM]).collect::<Vec<_>>();
+    expect("out of shared keys", &out.to_vec()?, &expected)
 }
 
 /// Positions 6, 7 and 8 go to slots 2, 3 and 0 of 4, in the second layer; slot 1 and the first layer stay.

@@ -7,7 +7,7 @@ use gale::kernels::*;
 use super::products::{
     DIM, HEAD_DIM, HIDDEN_DIM, N_OUT, N_TOKENS, Stream, activations, gating_weight, normed_tokens, sums, turned, weight,
 };
-use super::{Number, expect};
+use super::{Number, expect, numbers, small};
 
 pub fn norms<W: Number>(device: &Device) -> Result<()> {
     let Stream { x, squares, norm } = Stream::<W>::new(device)?;
@@ -34,7 +34,36 @@ pub fn adds<W: Number>(device: &Device) -> Result<()> {
         n_out,
     }
     .launch(device)?;
-    expect("x", &x.to_vec()?, &sums())
+    expect("x", &x.to_vec()?, &sums())?;
+    adds_shared::<W>(device)
+}
+
+/// A product of few rows and long columns, which blocks share. Sums of small whole numbers are exact.
+fn adds_shared<W: Number>(device: &Device) -> Result<()> {
+    const N_IN: usize = 2048;
+    const N_OUT: usize = 16;
+    const N_TOKENS: usize = 12;
+    let (n_tokens, n_in, n_out) = (N_TOKENS as u32, N_IN as u32, N_OUT as u32);
+    let rows = device.upload(&numbers::<W>(N_OUT * N_IN))?;
+    let mut weight = device.zeroed(&tiles_shape([n_out, n_in]).map(|it| it as usize))?;
+    Tile { rows: &rows, tiles: &mut weight, n_rows: n_out, n_in, first_row: 0, pair_distance: 0 }.launch(device)?;
+    let mut x = device.upload(&[1f32; N_TOKENS * N_OUT])?;
+    PrefillResidual {
+        weight: &weight,
+        h: &device.upload(&numbers::<W>(N_TOKENS * N_IN))?,
+        x: &mut x,
+        squares: &mut device.alloc(&[N_TOKENS, 1])?,
+        segment_sums: &mut device.alloc(&segment_sums_shape(n_tokens, n_out).map(|it| it as usize))?,
+        part_tickets: &mut device.zeroed(&part_tickets_shape(n_tokens, n_out).map(|it| it as usize))?,
+        n_tokens,
+        n_in,
+        n_out,
+    }
+    .launch(device)?;
+    let product =
+        |token: usize, row: usize| -> f32 { (0..N_IN).map(|i| small(row * N_IN + i) * small(token * N_IN + i)).sum() };
+    let expected = (0..N_TOKENS * N_OUT).map(|i| 1.0 + product(i / N_OUT, i % N_OUT)).collect::<Vec<_>>();
+    expect("x of shared parts", &x.to_vec()?, &expected)
 }
 
 pub fn projects_and_turns<W: Number>(device: &Device) -> Result<()> {
