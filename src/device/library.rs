@@ -10,6 +10,7 @@ use cudarc::driver::sys;
 use cudarc::get_lib_name_candidates;
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_LOCAL, RTLD_NOW};
 use std::env;
+use std::error::Error;
 use std::ffi::{CStr, CString, OsStr, c_char, c_int, c_uint};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -172,7 +173,7 @@ fn open_emulator(path: &Path, expected: &str) -> Result<()> {
     // A name without a slash would be searched for, not opened.
     let absolute = path.canonicalize().map_err(|e| bad(e.to_string()))?;
     // SAFETY: the emulator has no initialisers beyond Rust's own; that it is the emulator is checked next.
-    let library = unsafe { Library::open(Some(&absolute), RTLD_NOW | RTLD_GLOBAL) }.map_err(|e| bad(e.to_string()))?;
+    let library = unsafe { Library::open(Some(&absolute), RTLD_NOW | RTLD_GLOBAL) }.map_err(|e| bad(linkers_words(&e)))?;
     // SAFETY: this is the type that the emulator exports under this name.
     let build_id = unsafe { library.get::<unsafe extern "C" fn() -> *const c_char>(b"cuda_emulator_build_id") }
         .map_err(|_| bad("it is not the emulator: `cuda_emulator_build_id` is missing".into()))?;
@@ -183,6 +184,11 @@ fn open_emulator(path: &Path, expected: &str) -> Result<()> {
     }
     std::mem::forget(library); // it stays for the life of the process
     Ok(())
+}
+
+/// Why a library does not load. libloading's own words are only which call failed.
+pub(super) fn linkers_words(error: &libloading::Error) -> String {
+    error.source().map_or(error.to_string(), ToString::to_string)
 }
 
 /// cudarc panics at the first call of a function that the library lacks; this makes it an error before that.
@@ -312,6 +318,6 @@ mod tests {
 
         touch(&root.path().join("empty.so"));
         let empty = open_emulator(&root.path().join("empty.so"), "right").unwrap_err().to_string();
-        assert!(empty.contains("cannot load the emulator"), "{empty}");
+        assert!(empty.contains("cannot load the emulator") && empty.contains("empty.so: file too short"), "{empty}");
     }
 }
