@@ -72,8 +72,8 @@ pub(super) struct Loaded {
     pub ordinal: u32,
 }
 
-/// Makes cudarc find the library that `choice` asks for.
-pub(super) fn load(choice: DeviceChoice) -> Result<Loaded> {
+/// Makes cudarc find the library that `choice` asks for; if it is the emulator, by default with its checks.
+pub(super) fn load(choice: DeviceChoice, is_checked: bool) -> Result<Loaded> {
     let loaded = match choice {
         DeviceChoice::Emulator => load_emulator()?,
         DeviceChoice::Cuda(ordinal) => {
@@ -94,6 +94,11 @@ pub(super) fn load(choice: DeviceChoice) -> Result<Loaded> {
         },
     };
     check_entry_points(if loaded.is_emulator { "emulator" } else { "CUDA driver" })?;
+    if loaded.is_emulator && is_checked {
+        // SAFETY: this is the type that the emulator exports, and it takes nothing.
+        let code = unsafe { emulator::<unsafe extern "C" fn() -> sys::CUresult>(b"cuda_emulator_check_by_default")() };
+        code.result().map_err(DeviceError::call("turning the emulator's checks on"))?;
+    }
     Ok(loaded)
 }
 
@@ -173,7 +178,8 @@ fn open_emulator(path: &Path, expected: &str) -> Result<()> {
     // A name without a slash would be searched for, not opened.
     let absolute = path.canonicalize().map_err(|e| bad(e.to_string()))?;
     // SAFETY: the emulator has no initialisers beyond Rust's own; that it is the emulator is checked next.
-    let library = unsafe { Library::open(Some(&absolute), RTLD_NOW | RTLD_GLOBAL) }.map_err(|e| bad(linkers_words(&e)))?;
+    let library =
+        unsafe { Library::open(Some(&absolute), RTLD_NOW | RTLD_GLOBAL) }.map_err(|e| bad(linkers_words(&e)))?;
     // SAFETY: this is the type that the emulator exports under this name.
     let build_id = unsafe { library.get::<unsafe extern "C" fn() -> *const c_char>(b"cuda_emulator_build_id") }
         .map_err(|_| bad("it is not the emulator: `cuda_emulator_build_id` is missing".into()))?;
