@@ -146,6 +146,9 @@ write_summary() {
         section 'A chunk, kernel by kernel' profile-chunk 2 kernel calls us bytes flops gb_per_s
         section 'Kernels alone, cold' 'kernel-*' 0 kernel m n k window depth p50_us p99_us gb_per_s tflops \
             percent_of_read cublas_p50_us time_ratio_to_cublas
+        # Why nothing stands there, once.
+        grep -hm 1 '"cublas_error": "' "$out"/kernel-*.json 2>/dev/null |
+            sed -n '1s/^ *"cublas_error": "\(.*\)",*$/\n- cuBLAS: not compared, \1/p'
         section 'Attention: what a window of 4096 leaves' attention 1 n_tokens time_ratio mma_ratio
         section 'Loading' 'load-*' 0 from read_gb read_s read_gb_per_s upload_s upload_gb_per_s compile_s load_s all_s
         printf '\n## doctor\n\n```\n%s\n```\n' "$(cat "$out/logs/doctor.log")"
