@@ -25,15 +25,15 @@ demo: build model
 	$(BUILD)/gale generate -m $(model) --chat -p 'What is the capital of France?' --greedy -n 64 --device auto
 
 # The documentation's examples and the benchmarks, once each, come first: what cargo says last is the summary of a suite
-# with tests. The kernels run once more under the emulator's checks, those whose blocks wait for each other's sums with the
-# blocks in random order, too, and the GPU bundle as a whole.
+# with tests. The kernels' tests, which run under the emulator's checks, run once more without them, on several threads, and
+# those whose blocks wait for each other's sums with the blocks in random order, too.
 test: export REQUIRE_MODEL = 1
 test: export REQUIRE_CLIENTS = 1
 test: nvcc model clients
 	$(CARGO) test --release --workspace --doc
 	$(CARGO) test --release --workspace --benches
 	scripts/check-peers
-	CUDA_EMULATOR_MODE=check $(CARGO) test --release --workspace --test kernels
+	CUDA_EMULATOR_MODE=fast $(CARGO) test --release --workspace --test kernels
 	CUDA_EMULATOR_MODE=stress $(CARGO) test --release --workspace --test kernels -- attention prefill_residual
 	scripts/check-bundle
 	$(CARGO) test --release --workspace --lib --bins --tests --no-fail-fast

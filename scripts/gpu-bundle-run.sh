@@ -7,9 +7,9 @@
 #   OUT/summary.md             the same for people
 #   OUT/*.svg, *.gold, logs/   pictures, what the card's instructions compute, what each step printed
 #
-# Needs Linux on x86-64, gzip and an NVIDIA driver; python3 with torch for a comparison with other programs. Each step
-# has a time limit, and one that fails does not keep the others from running. Exits with 1 if one failed, 2 on wrong
-# usage.
+# Needs Linux on x86-64, gzip and an NVIDIA driver; libcublas, of a CUDA toolkit or of a Python package, and python3
+# with torch for comparisons with them. Each step has a time limit, and one that fails does not keep the others from
+# running. Exits with 1 if one failed, 2 on wrong usage.
 #
 #   GALE_DEVICE=cuda:1         another GPU than the first; or emulator, which tries all of this on the CPU, in small
 #   GALE_SHAPE=smollm2-1.7b    another shape than mistral-7b, which takes 16 GB of device memory
@@ -144,7 +144,11 @@ write_summary() {
             percent_of_copy is_spread_over_2_percent
         section 'A step, kernel by kernel' profile-step 2 kernel calls us bytes flops gb_per_s
         section 'A chunk, kernel by kernel' profile-chunk 2 kernel calls us bytes flops gb_per_s
-        section 'Kernels alone, cold' 'kernel-*' 0 kernel m n k p50_us p99_us gb_per_s tflops percent_of_read
+        section 'Kernels alone, cold' 'kernel-*' 0 kernel m n k window depth p50_us p99_us gb_per_s tflops \
+            percent_of_read cublas_p50_us time_ratio_to_cublas
+        # Why nothing stands there, once.
+        grep -hm 1 '"cublas_error": "' "$out"/kernel-*.json 2>/dev/null |
+            sed -n '1s/^ *"cublas_error": "\(.*\)",*$/\n- cuBLAS: not compared, \1/p'
         section 'Attention: what a window of 4096 leaves' attention 1 n_tokens time_ratio mma_ratio
         section 'Loading' 'load-*' 0 from read_gb read_s read_gb_per_s upload_s upload_gb_per_s compile_s load_s all_s
         printf '\n## doctor\n\n```\n%s\n```\n' "$(cat "$out/logs/doctor.log")"
@@ -219,15 +223,24 @@ skip() { # NAME REASON
 if [ "$device" = emulator ]; then
     shape=${GALE_SHAPE:-tiny} prompt=16 generate=4 window=32 depths=(48) prompts=(40)
     library=(--library lib/libcuda_emulator.so) load=tiny load_bytes=1000000
-    kernels=('residual 1 64 64' 'residual 1 64 160' 'gate_up 1 320 64' 'lm_head 1 304 64')
-    chunks=('prefill_residual 24 64 64' 'prefill_residual 24 64 160' 'prefill_gate_up 24 320 64')
-    long_chunks=('prefill_gate_up 40 320 64')
+    heads='--heads 4 --kv-heads 2 --head-dim 16'
+    kernels=('gate_up --m 1 --n 320 --k 64' 'residual --m 1 --n 64 --k 160' "qkv --m 1 --k 64 $heads"
+        "decode_attention --m 1 --window 32 --depth 32 $heads" 'residual --m 1 --n 64 --k 64'
+        'lm_head --m 1 --n 304 --k 64')
+    chunks=('prefill_gate_up --m 24 --n 320 --k 64' 'prefill_residual --m 24 --n 64 --k 160'
+        "prefill_attention --m 24 --window 32 --depth 32 $heads" "prefill_qkv --m 24 --k 64 $heads"
+        'prefill_residual --m 24 --n 64 --k 64')
+    long_chunks=('prefill_gate_up --m 40 --n 320 --k 64')
 else
     shape=${GALE_SHAPE:-mistral-7b} prompt=512 generate=128 window=4096 depths=(16384 32768) prompts=(2048 8192 32768)
     library=() load=$shape load_bytes=16000000000
-    kernels=('residual 1 4096 4096' 'residual 1 4096 14336' 'gate_up 1 28672 4096' 'lm_head 1 32000 4096')
-    chunks=('prefill_residual 512 4096 4096' 'prefill_residual 512 4096 14336' 'prefill_gate_up 512 28672 4096')
-    long_chunks=("${chunks[@]/ 512 / 2048 }")
+    kernels=('gate_up --m 1 --n 28672 --k 4096' 'residual --m 1 --n 4096 --k 14336' 'qkv --m 1 --k 4096'
+        'decode_attention --m 1 --window 4096 --depth 4096' 'residual --m 1 --n 4096 --k 4096'
+        'lm_head --m 1 --n 32000 --k 4096')
+    chunks=('prefill_gate_up --m 512 --n 28672 --k 4096' 'prefill_residual --m 512 --n 4096 --k 14336'
+        'prefill_attention --m 512 --window 4096 --depth 4096' 'prefill_qkv --m 512 --k 4096'
+        'prefill_residual --m 512 --n 4096 --k 4096')
+    long_chunks=("${chunks[@]/--m 512/--m 2048}")
 fi
 if [ "$mode" = quick ] && [ "$device" != emulator ]; then load=smollm2-135m load_bytes=400000000; fi
 
@@ -235,10 +248,22 @@ bench() { # NAME OPTION...
     measure "$1" 60 bin/gale bench --shape "$shape" -o json "${@:2}"
 }
 
-kernel() { # "NAME M ROWS COLUMNS"
-    local name m=() n k
-    read -r name m n k <<<"$1"
-    measure "kernel-$name-$m-$n-$k" 30 bin/gale bench --kernel "$name" --m "$m" --n "$n" --k "$k" -o json
+# Adds the folder of a Python package's libcublas to those where the dynamic linker looks.
+find_cublas() {
+    local packages folder
+    packages=$(python3 -c 'import sysconfig; print(sysconfig.get_path("purelib"))' 2>/dev/null) || return
+    folder=$(find "$packages/nvidia" -name 'libcublas.so.*' -printf '%h' -quit 2>/dev/null)
+    if [ -n "$folder" ]; then libraries=(env LD_LIBRARY_PATH="${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$folder"); fi
+}
+
+# On a card a product, which alone has columns, is compared with cuBLAS's, or says that there is none.
+kernel() { # "NAME OPTION..."
+    local words name i more=()
+    read -ra words <<<"$1"
+    name=kernel-${words[0]}
+    for ((i = 2; i < ${#words[@]}; i += 2)); do name+=-${words[i]}; done
+    if [[ $device != emulator && $1 == *' --k '* ]]; then more=(--cublas); fi
+    measure "$name" 30 "${libraries[@]}" bin/gale bench -o json --kernel "${words[@]}" "${more[@]}"
 }
 
 profile() { # NAME OPTION...
@@ -306,6 +331,9 @@ load_times() { # FROM
         }
         END { print "\n}" }'
 }
+
+libraries=()
+if [ "$device" != emulator ]; then find_cublas; fi
 
 trap 'rm -rf "$out/model"' EXIT
 if step doctor 90 bin/gale doctor; then

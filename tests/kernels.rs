@@ -3,6 +3,7 @@
 mod common;
 
 mod kernels {
+    mod checks;
     mod product;
     mod qkv;
     mod residual;

@@ -16,7 +16,7 @@ use cuda_emulator::{
     mem::allocations::Allocations,
     perf::Counts,
     sched::{self, Options, Shape},
-    settings::Settings,
+    settings::{Mode, Settings},
 };
 use std::{ptr, sync::Arc, time::Duration};
 
@@ -183,7 +183,9 @@ fn launches(bench: &mut Criterion) {
 }
 
 fn cpu_time() -> Criterion<CpuTime> {
-    Engine::choose(Settings::from_env().expect("the emulator's variables have values that mean something").cpu);
+    Engine::choose(
+        Settings::from_env(Mode::Fast).expect("the emulator's variables have values that mean something").cpu,
+    );
     Criterion::default().with_measurement(CpuTime).sample_size(20).measurement_time(Duration::from_secs(3))
 }
 

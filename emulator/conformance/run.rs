@@ -11,6 +11,7 @@ use cudarc::driver::{
 };
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
 use std::{
+    error::Error,
     ffi::{CStr, CString, c_void},
     path::Path,
     ptr,
@@ -32,7 +33,14 @@ impl Card {
             // SAFETY: loading a library runs its initialisers; whoever names it wants that.
             let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_GLOBAL) };
             // It stays for the life of the process.
-            std::mem::forget(library.map_err(|error| format!("cannot load {}: {error}", path.display()))?);
+            std::mem::forget(library.map_err(|error| {
+                let reason = error.source().map_or(error.to_string(), ToString::to_string);
+                format!("cannot load {}: {reason}", path.display())
+            })?);
+        }
+        // SAFETY: loading a CUDA driver runs its initialisers, as every CUDA program does. cudarc panics without one.
+        if !unsafe { sys::is_culib_present() } {
+            return Err("there is no CUDA driver (libcuda.so and its other names are not found)".to_owned());
         }
         let context = CudaContext::new(0).map_err(|error| format!("no CUDA device: {error:?}"))?;
         Ok(Self { context })

@@ -77,19 +77,19 @@ impl fmt::Display for SettingError {
 impl std::error::Error for SettingError {}
 
 impl Settings {
-    /// Reads the environment of the process.
+    /// Reads the environment of the process; `mode` is for one that has none.
     ///
     /// # Errors
     /// The first variable whose value is not one of its values.
-    pub fn from_env() -> Result<Self, SettingError> {
-        Self::read(|variable| std::env::var_os(variable).map(|value| value.to_string_lossy().into_owned()))
+    pub fn from_env(mode: Mode) -> Result<Self, SettingError> {
+        Self::read(mode, |variable| std::env::var_os(variable).map(|value| value.to_string_lossy().into_owned()))
     }
 
     /// Reads variables with `lookup`. An empty value counts as none, as `VARIABLE= program` is written to unset it.
     ///
     /// # Errors
     /// The first variable whose value is not one of its values.
-    pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, SettingError> {
+    pub fn read(mode: Mode, lookup: impl Fn(&str) -> Option<String>) -> Result<Self, SettingError> {
         let one = |name, expected: &str, parse: &dyn Fn(&str) -> Option<u64>| {
             let variable = format!("CUDA_EMULATOR_{name}");
             let Some(value) = lookup(&variable).filter(|value| !value.is_empty()) else { return Ok(None) };
@@ -97,7 +97,7 @@ impl Settings {
         };
         let index_in = |names: &[&str], value: &str| names.iter().position(|name| *name == value).map(|i| i as u64);
 
-        let mode = one("MODE", "fast, check or stress", &|value| index_in(&["fast", "check", "stress"], value))?;
+        let named = one("MODE", "fast, check or stress", &|value| index_in(&["fast", "check", "stress"], value))?;
         let seed = one("SEED", "a number from 0", &|value| value.parse().ok())?;
         let n_threads = one("THREADS", "a number from 1 to 1024", &|value| {
             value.parse().ok().filter(|n_threads| (1..=1024).contains(n_threads))
@@ -111,7 +111,7 @@ impl Settings {
         let expected = format!("one of those that this machine can run: {}", names.join(", "));
         let cpu = one("CPU", &expected, &|value| index_in(&names, value))?;
         Ok(Self {
-            mode: [Mode::Fast, Mode::Check, Mode::Stress][mode.unwrap_or(0) as usize],
+            mode: named.map_or(mode, |i| [Mode::Fast, Mode::Check, Mode::Stress][i as usize]),
             seed: seed.unwrap_or(0),
             n_threads: match n_threads {
                 Some(n_threads) => n_threads as usize,
@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     fn read(pairs: &[(&str, &str)]) -> Result<Settings, SettingError> {
-        Settings::read(|variable| {
+        Settings::read(Mode::Fast, |variable| {
             let name = variable.strip_prefix("CUDA_EMULATOR_").expect("every variable has the prefix");
             pairs.iter().find(|pair| pair.0 == name).map(|pair| pair.1.to_owned())
         })

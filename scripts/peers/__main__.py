@@ -4,8 +4,9 @@
 
 Needs Python 3.9 and torch; a part that needs more is skipped, and the JSON says why. Parts come in the order of what
 they are worth, and FILE is written anew after each row, so whatever ends this early leaves what was measured until
-then. With --gale, gale's kernel of the same shape is measured beside each product. --tiny with --device cpu tries
-everything in a minute or so and measures nothing that counts.
+then. With --gale, its kernel that does the same is measured beside each product, and beside attention of a token and
+of a prompt that is one chunk. --tiny with --device cpu tries everything in a minute or so and measures nothing that
+counts.
 
 Exit status: 0 fine, 1 something failed (the rest was measured), 2 wrong usage, 3 no torch, or none that sees a GPU.
 """
@@ -79,8 +80,8 @@ def main():
     parts = [
         Part("copy", 1, lambda: products.copy(bench, shapes)),
         Part("gemm", 1, lambda: products.gemm(bench, shapes)),
-        Part("gale", 2, lambda: gale.beside(given.gale, given.device, report, deadline)),
         Part("sdpa", 2, lambda: attention.sdpa(bench, shapes)),
+        Part("gale", 2, lambda: gale.beside(given.gale, given.device, report, deadline)),
         Part("window", 15, lambda: attention.window(bench, shapes, report)),
         Part("transformers", 15, lambda: model.eager(bench, shapes)),
         Part("transformers_compiled", 60, lambda: model.compiled(bench, shapes)),

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from .bench import row_or_error
 from .report import described
-from .shapes import pairs
+from .shapes import attention_by_gale, pairs
 
 # Relative. bf16 is wrong by 0.0023 at 4096 keys, and one key too many or too few by 0.008 or more (measured on a CPU).
 TOLERANCE = 0.005
@@ -157,7 +157,8 @@ def timed(bench, shapes, name, backend, n_queries, n_keys, attend, hidden, n_rep
     check(attend(*sets[0]), *sets[0], hidden)
     calls = [lambda it=it: attend(*it) for it in sets]
     flops = 4 * shapes.head_dim * n_pairs
-    more = {"backend": backend, "key_heads_repeated": n_repeats}
+    by_gale = attention_by_gale(shapes, n_queries, n_keys, hidden)
+    more = {"backend": backend, "key_heads_repeated": n_repeats, "by_gale": by_gale}
     return bench.time(calls, name, shape(n_queries, n_keys), n_bytes, flops, **more)
 
 

@@ -56,10 +56,34 @@ def pairs(n_tokens, window=None):
     return w * (w + 1) // 2 + (n_tokens - w) * w
 
 
-def partner(product, m):
-    """The kernel of gale that does this product for m tokens, if `gale bench --kernel` has it."""
-    kernels = {"o": "residual", "down": "residual", "gate_up": "gate_up", "lm_head": "lm_head"}
-    kernel = kernels.get(product)
-    if kernel is None or m <= 8:  # the most that a step takes
-        return kernel
-    return None if kernel == "lm_head" else f"prefill_{kernel}"
+# What of gale does the same: the options of `gale bench` that measure it, or None where it has no such launch.
+
+MOST_OF_STEP, MOST_OF_CHUNK = 8, 4096  # tokens
+
+
+def product_by_gale(shapes, product, m):
+    kernel = {"o": "residual", "down": "residual"}.get(product, product)
+    n, k = {**shapes.products(), "lm_head": (shapes.vocab_size, shapes.dim)}[product]
+    sizes = {"m": m, "k": k, **heads(shapes)} if kernel == "qkv" else {"m": m, "n": n, "k": k}
+    if m <= MOST_OF_STEP:
+        return {"kernel": kernel, **sizes}
+    return None if kernel == "lm_head" else {"kernel": f"prefill_{kernel}", **sizes}
+
+
+def attention_by_gale(shapes, n_queries, n_keys, hidden=None):
+    """Of all keys that there are. Those of a prompt are all in its one chunk, which has no more tokens than the window:
+    so gale has nothing for a longer prompt, nor for one whose window hides something."""
+    if hidden is not None:
+        return None
+    if n_queries == 1:
+        return {"kernel": "decode_attention", "m": 1, "window": n_keys, "depth": n_keys - 1, **heads(shapes)}
+    if n_queries == n_keys <= MOST_OF_CHUNK:
+        return {"kernel": "prefill_attention", "m": n_keys, "window": n_keys, "depth": 0, **heads(shapes)}
+    return None
+
+
+def heads(shapes):
+    """Where they differ from Mistral 7B's, which gale takes by itself."""
+    options = {"heads": "n_heads", "kv-heads": "n_kv_heads", "head-dim": "head_dim"}
+    own = {option: (getattr(shapes, name), getattr(MISTRAL_7B, name)) for option, name in options.items()}
+    return {option: n for option, (n, usual) in own.items() if n != usual}

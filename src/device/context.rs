@@ -26,7 +26,7 @@ pub(super) struct Context {
 
 impl Context {
     /// The process's context: opened by the first call, and the same for every later one.
-    pub fn of_process(choice: DeviceChoice) -> Result<&'static Context> {
+    pub fn of_process(choice: DeviceChoice, is_checked: bool) -> Result<&'static Context> {
         static OPENED: Mutex<Option<(DeviceChoice, &Context)>> = Mutex::new(None);
         let mut opened = OPENED.lock().unwrap_or_else(PoisonError::into_inner);
         match *opened {
@@ -35,7 +35,7 @@ impl Context {
                 Err(DeviceError::AlreadyChosen { first: first.to_string(), second: choice.to_string() })
             }
             None => {
-                let context: &'static Context = Box::leak(Box::new(Context::open(choice)?));
+                let context: &'static Context = Box::leak(Box::new(Context::open(choice, is_checked)?));
                 context.modules.load_in_background(&context.cuda);
                 *opened = Some((choice, context));
                 Ok(context)
@@ -43,9 +43,9 @@ impl Context {
         }
     }
 
-    fn open(choice: DeviceChoice) -> Result<Context> {
+    fn open(choice: DeviceChoice, is_checked: bool) -> Result<Context> {
         let started = Instant::now();
-        let library::Loaded { is_emulator, ordinal } = library::load(choice)?;
+        let library::Loaded { is_emulator, ordinal } = library::load(choice, is_checked)?;
         let cuda = CudaContext::new(ordinal as usize).map_err(DeviceError::call("opening the device"))?;
         // SAFETY: buffers here are never CudaSlice, and each is used on one stream, so cudarc has nothing to
         // order. With tracking on, launches would wait on events from before a capture and break it.

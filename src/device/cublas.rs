@@ -1,9 +1,9 @@
 //! NVIDIA's own products, where its library is there: what gale's are compared with. Nothing of gale needs it.
 
+use super::library::linkers_words;
 use super::{Buffer, Device, DeviceError};
 use half::bf16;
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
-use std::error::Error;
 use std::ffi::{c_int, c_void};
 
 /// Of a toolkit, and those that come with Python packages.
@@ -138,7 +138,7 @@ fn load(names: &[&str]) -> Result<Library, String> {
         match unsafe { Library::open(Some(*name), RTLD_NOW | RTLD_LOCAL) } {
             Ok(library) => return Ok(library),
             Err(error) => {
-                let reason = error.source().map_or(error.to_string(), ToString::to_string);
+                let reason = linkers_words(&error);
                 // What is there and does not load is of more interest than what is not there.
                 if !reason.starts_with(&format!("{name}: cannot open shared object file")) {
                     failed.get_or_insert(reason);

@@ -10,6 +10,7 @@ use cudarc::driver::sys;
 use cudarc::get_lib_name_candidates;
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_LOCAL, RTLD_NOW};
 use std::env;
+use std::error::Error;
 use std::ffi::{CStr, CString, OsStr, c_char, c_int, c_uint};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -71,8 +72,8 @@ pub(super) struct Loaded {
     pub ordinal: u32,
 }
 
-/// Makes cudarc find the library that `choice` asks for.
-pub(super) fn load(choice: DeviceChoice) -> Result<Loaded> {
+/// Makes cudarc find the library that `choice` asks for; if it is the emulator, by default with its checks.
+pub(super) fn load(choice: DeviceChoice, is_checked: bool) -> Result<Loaded> {
     let loaded = match choice {
         DeviceChoice::Emulator => load_emulator()?,
         DeviceChoice::Cuda(ordinal) => {
@@ -93,6 +94,11 @@ pub(super) fn load(choice: DeviceChoice) -> Result<Loaded> {
         },
     };
     check_entry_points(if loaded.is_emulator { "emulator" } else { "CUDA driver" })?;
+    if loaded.is_emulator && is_checked {
+        // SAFETY: this is the type that the emulator exports, and it takes nothing.
+        let code = unsafe { emulator::<unsafe extern "C" fn() -> sys::CUresult>(b"cuda_emulator_check_by_default")() };
+        code.result().map_err(DeviceError::call("turning the emulator's checks on"))?;
+    }
     Ok(loaded)
 }
 
@@ -172,7 +178,8 @@ fn open_emulator(path: &Path, expected: &str) -> Result<()> {
     // A name without a slash would be searched for, not opened.
     let absolute = path.canonicalize().map_err(|e| bad(e.to_string()))?;
     // SAFETY: the emulator has no initialisers beyond Rust's own; that it is the emulator is checked next.
-    let library = unsafe { Library::open(Some(&absolute), RTLD_NOW | RTLD_GLOBAL) }.map_err(|e| bad(e.to_string()))?;
+    let library =
+        unsafe { Library::open(Some(&absolute), RTLD_NOW | RTLD_GLOBAL) }.map_err(|e| bad(linkers_words(&e)))?;
     // SAFETY: this is the type that the emulator exports under this name.
     let build_id = unsafe { library.get::<unsafe extern "C" fn() -> *const c_char>(b"cuda_emulator_build_id") }
         .map_err(|_| bad("it is not the emulator: `cuda_emulator_build_id` is missing".into()))?;
@@ -183,6 +190,11 @@ fn open_emulator(path: &Path, expected: &str) -> Result<()> {
     }
     std::mem::forget(library); // it stays for the life of the process
     Ok(())
+}
+
+/// Why a library does not load. libloading's own words are only which call failed.
+pub(super) fn linkers_words(error: &libloading::Error) -> String {
+    error.source().map_or(error.to_string(), ToString::to_string)
 }
 
 /// cudarc panics at the first call of a function that the library lacks; this makes it an error before that.
@@ -312,6 +324,6 @@ mod tests {
 
         touch(&root.path().join("empty.so"));
         let empty = open_emulator(&root.path().join("empty.so"), "right").unwrap_err().to_string();
-        assert!(empty.contains("cannot load the emulator"), "{empty}");
+        assert!(empty.contains("cannot load the emulator") && empty.contains("empty.so: file too short"), "{empty}");
     }
 }

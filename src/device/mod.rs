@@ -66,7 +66,16 @@ impl Device {
     /// A process has one choice: opening it again gives another stream of work on the same device, opening
     /// another is an error.
     pub fn open(choice: DeviceChoice) -> Result<Device> {
-        let context = Context::of_process(choice)?;
+        Device::of(Context::of_process(choice, false)?)
+    }
+
+    /// The same for tests of kernels: the emulator also finds races and reads of what nobody wrote, unless
+    /// `CUDA_EMULATOR_MODE` says otherwise. What opens the device first in a process decides.
+    pub fn open_checked(choice: DeviceChoice) -> Result<Device> {
+        Device::of(Context::of_process(choice, true)?)
+    }
+
+    fn of(context: &'static Context) -> Result<Device> {
         let stream = context.cuda.new_stream().map_err(DeviceError::call("creating a stream"))?;
         Ok(Device(Arc::new(Inner {
             context,

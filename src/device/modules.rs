@@ -186,7 +186,7 @@ mod tests {
     /// The error names the file.
     #[test]
     fn a_module_that_cannot_be_loaded_is_named() {
-        let context = Context::of_process(DeviceChoice::Emulator).unwrap();
+        let context = Context::of_process(DeviceChoice::Emulator, false).unwrap();
         context.cuda.bind_to_thread().unwrap();
         let module = Module { name: "broken", ptx: ".version 7.4\n.target sm_80\n.address_size 64\nnonsense\n" };
         let error = load_module(&module, 0).err().unwrap();

@@ -1,7 +1,8 @@
 //! What every kernel's test uses: a device, random cases, and buffers.
 //!
 //! The device is a GPU where there is one, else the emulator. `GALE_TEST_DEVICE` chooses as `--device` does, and
-//! `REQUIRE_GPU=1` makes the lack of a GPU an error, so that a GPU job cannot pass on the emulator.
+//! `REQUIRE_GPU=1` makes the lack of a GPU an error, so that a GPU job cannot pass on the emulator. The emulator checks
+//! the kernels' tests for races and reads of what nobody wrote, and no others, unless `CUDA_EMULATOR_MODE` chooses.
 //!
 //! A property runs on the same `N_CASES` cases each time. `ARBTEST_BUDGET_MS=60000` looks for a minute among others,
 //! and `ARBTEST_SEED` repeats the one that it printed.
@@ -52,7 +53,8 @@ macro_rules! for_both_types {
 
 pub fn open() -> Device {
     let choice = env::var("GALE_TEST_DEVICE").map_or(DeviceChoice::Auto, |it| it.parse().unwrap());
-    let device = Device::open(choice).unwrap();
+    let is_of_kernels = env!("CARGO_CRATE_NAME") == "kernels";
+    let device = if is_of_kernels { Device::open_checked(choice) } else { Device::open(choice) }.unwrap();
     let must_be_gpu = env::var_os("REQUIRE_GPU").is_some_and(|it| it == "1");
     assert!(!(must_be_gpu && device.is_emulator()), "REQUIRE_GPU=1, and there is none");
     static TELL: Once = Once::new();

@@ -7,6 +7,8 @@
 //! Beyond CUDA there are entry points for tools and tests. Their structs are in [`tools`], with their C declarations.
 //!
 //! - `const char* cuda_emulator_build_id(void)`: [`BUILD_ID`](crate::BUILD_ID) of the library.
+//! - `CUresult cuda_emulator_check_by_default(void)`: before `cuInit`, that `CUDA_EMULATOR_MODE` is `check` unless it is
+//!   set; `CUDA_ERROR_ILLEGAL_STATE` afterwards. For tests of kernels, whose process cannot set it for itself.
 //! - `CUresult cuda_emulator_count(int is_on)`: counts from the next launch on, or no longer. In `check` and `stress` mode
 //!   and with `CUDA_EMULATOR_PROFILE` everything is counted from the beginning; otherwise launches and instructions are.
 //! - `CUresult cuda_emulator_keep_l2(int is_kept)`: from the next launch on, DRAM bytes are what moves between memory and

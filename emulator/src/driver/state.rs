@@ -38,14 +38,26 @@ pub fn driver() -> Result<&'static Driver> {
     DRIVER.get().ok_or(Error::NOT_INITIALIZED)
 }
 
+/// The mode where the environment names none; it is locked while the driver is made.
+static DEFAULT_MODE: Mutex<Mode> = Mutex::new(Mode::Fast);
+
+/// Before the driver is made.
+pub fn check_by_default() -> Result {
+    let mut mode = DEFAULT_MODE.lock().unwrap_or_else(PoisonError::into_inner);
+    if DRIVER.get().is_some() {
+        return Err(Error::ILLEGAL_STATE);
+    }
+    *mode = Mode::Check;
+    Ok(())
+}
+
 /// Makes the driver, once.
 pub fn init() -> Result {
-    static ONCE: Mutex<()> = Mutex::new(());
-    let _once = ONCE.lock().unwrap_or_else(PoisonError::into_inner);
+    let default_mode = DEFAULT_MODE.lock().unwrap_or_else(PoisonError::into_inner);
     if DRIVER.get().is_some() {
         return Ok(());
     }
-    let settings = Settings::from_env().map_err(|error| {
+    let settings = Settings::from_env(*default_mode).map_err(|error| {
         say!("{error}");
         Error::INVALID_VALUE
     })?;

@@ -33,7 +33,7 @@ use super::{
     error::{Error, Result},
     name,
     profile::{Line, LineId},
-    state::driver,
+    state::{self, driver},
     work,
 };
 use crate::perf::{ClassCount, Counters, Counts, class::Class, l2::L2};
@@ -76,6 +76,13 @@ pub extern "C" fn cuda_emulator_build_id() -> *const c_char {
         Err(_) => panic!("the id is a hexadecimal number"),
     };
     ID.as_ptr()
+}
+
+/// Before `cuInit`: an environment without `CUDA_EMULATOR_MODE` means `check`, and no longer `fast`. Afterwards it is
+/// `CUDA_ERROR_ILLEGAL_STATE`.
+#[unsafe(no_mangle)]
+pub extern "C" fn cuda_emulator_check_by_default() -> u32 {
+    entry(state::check_by_default)
 }
 
 /// Counts from the next launch on, or no longer.

@@ -10,7 +10,6 @@ pub const GLOBAL: u32 = 0;
 pub const THREAD_LOCAL: u32 = 1;
 pub const RELAXED: u32 = 2;
 
-const ILLEGAL_STATE: u32 = 401;
 const UNSUPPORTED: u32 = 900;
 const INVALIDATED: u32 = 901;
 const MERGE: u32 = 902;

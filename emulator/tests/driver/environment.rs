@@ -1,7 +1,7 @@
 //! What depends on the environment or on the whole process: each test runs one of the `child_` tests in a new process.
 
 use crate::{common::*, kernel::*};
-use cuda_emulator::driver::{context::*, copy::*, device::*, event::*, host_memory::*, memory::*, stream::*};
+use cuda_emulator::driver::{context::*, copy::*, device::*, event::*, host_memory::*, memory::*, stream::*, tools::*};
 use std::{env, fs, ptr, thread, time::Duration};
 
 #[test]
@@ -117,14 +117,40 @@ fn freed_memory_is_seen_in_check_mode() {
 #[test]
 #[ignore = "run by another test"]
 fn child_no_reuse() {
+    assert!(!is_used_again(), "a stale pointer would hit new memory");
+}
+
+/// Whether freed memory is, soon.
+fn is_used_again() -> bool {
     let _context = Context::new();
     let first = device_memory(1000);
     ok(unsafe { cuMemFree_v2(first) });
-    for _ in 0..1000 {
+    (0..1000).any(|_| {
         let other = device_memory(1000);
-        assert!(other.abs_diff(first) >= 1000, "a stale pointer would hit new memory");
         ok(unsafe { cuMemFree_v2(other) });
-    }
+        other.abs_diff(first) < 1000
+    })
+}
+
+#[test]
+fn a_program_can_ask_for_checks_and_the_environment_overrides_it() {
+    succeeds("environment::child_checked", &[("MODE", "")]);
+    succeeds("environment::child_checked_or_fast", &[("MODE", "fast")]);
+}
+
+#[test]
+#[ignore = "run by another test"]
+fn child_checked() {
+    ok(cuda_emulator_check_by_default());
+    assert!(!is_used_again());
+    assert_eq!(cuda_emulator_check_by_default(), ILLEGAL_STATE);
+}
+
+#[test]
+#[ignore = "run by another test"]
+fn child_checked_or_fast() {
+    ok(cuda_emulator_check_by_default());
+    assert!(is_used_again());
 }
 
 #[test]
