@@ -200,6 +200,14 @@ fn a_damaged_response_is_one_clear_line() {
     assert!(told(b"[1]").contains("expected a JSON object"));
     let plain = server.completion(&sampled()).to_string();
     assert!(told(plain.as_bytes()).contains("only an answer to a request with \"replay\": true"));
+    let mut request = sampled();
+    request["stream"] = true.into();
+    let stream = String::from_utf8(answer(&server, COMPLETIONS, request)).unwrap();
+    let events: Vec<&str> = stream.split_inclusive("\n\n").collect();
+    let cut = told(events[..events.len() - 2].concat().as_bytes());
+    assert!(cut.contains("the stream ends early") && !cut.contains("can be repeated"), "{cut}");
+    let [first, .., done] = &events[..] else { panic!("{stream}") };
+    assert!(told((first.to_string() + done).as_bytes()).contains("only an answer to a request with"), "it is whole");
     type Change = fn(&mut Value);
     let cases: [(&str, Change); 15] = [
         ("missing field `weights`", |it| drop(it["replay"]["fingerprint"].as_object_mut().unwrap().remove("weights"))),
