@@ -36,6 +36,8 @@ fn expect_identical(response: &[u8], n_tokens: usize) {
         output.stderr
     );
     assert_eq!(output.status.code(), Some(0));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(!stderr.contains("TTFT"), "how long requests take is what a server logs: {stderr}");
 }
 
 /// The last line of stderr.
