@@ -15,7 +15,7 @@ help:
 	@echo 'make test         run every test'
 	@echo 'make build        compile $(BUILD)/gale'
 	@echo 'make install      put gale below PREFIX, now $(PREFIX)'
-	@echo 'make gpu-bundle   collect in gpu-bundle/ what tests and measures gale on a machine that has only a GPU'
+	@echo 'make gpu-bundle   collect in gpu-bundle/ what tests and measures gale on a machine that has a GPU and no compiler'
 	@echo 'make lint         check formatting, and warnings as errors'
 	@echo 'make model        fetch $(model)'
 	@echo 'make clients      fetch the clients that tests try on the server'

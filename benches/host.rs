@@ -1,9 +1,10 @@
 //! What the host does: positions and slots, how a token is to be chosen, text and ids, and loading a model, by the wall
 //! clock.
 
+mod common;
+
 use criterion::{BatchSize, Criterion, Throughput};
 use gale::config::{Config, shapes};
-use gale::device::{Device, DeviceChoice};
 use gale::error::Result;
 use gale::loader::Loader;
 use gale::plan::{Plan, Sizes};
@@ -13,7 +14,6 @@ use gale::synth;
 use gale::tokenizer::{TextStream, Tokenizer};
 use gale::weights::Weights;
 use half::bf16;
-use std::env;
 use std::hint::black_box;
 use std::path::Path;
 use std::time::Duration;
@@ -82,13 +82,11 @@ fn tokenizer(criterion: &mut Criterion) -> Result<()> {
 /// A model of random weights in files: their headers, their bytes into memory, and all of it into tiles on the device,
 /// which is the emulator where there is no GPU.
 fn loader(criterion: &mut Criterion) -> Result<()> {
-    let is_test = env::args().any(|it| it == "--test") || !env::args().any(|it| it == "--bench"); // as criterion sees it
-    let shape = if is_test { "tiny" } else { "smollm2-135m" };
+    let shape = if common::is_test() { "tiny" } else { "smollm2-135m" };
     let config: Config = shapes::shape(shape)?;
     let dir = tempfile::tempdir().expect("there is a place for files");
     synth::write(dir.path(), &config, synth::SHARD_BYTES, &mut |_, _| ())?;
-    let choice = env::var("GALE_DEVICE").map_or(Ok(DeviceChoice::Auto), |it| it.parse())?;
-    let device = Device::open(choice)?;
+    let device = common::open_device()?;
     device.load_kernels()?;
 
     let open = || Weights::open(dir.path(), &config);

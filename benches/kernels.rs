@@ -4,26 +4,24 @@
 //! Without a GPU the kernels run on the emulator, at sizes that it gets through in moments: it shows that they run, and
 //! what the emulator takes. `cargo test --benches` runs each of those once.
 
+mod common;
 mod device_time;
 
 use criterion::{BenchmarkGroup, Criterion, Throughput};
 use device_time::DeviceTime;
-use gale::device::{Cublas, Device, DeviceChoice};
+use gale::device::{Cublas, Device};
 use gale::error::Result;
 use gale::workload::{KERNELS, Kernel, Sizes, Stopwatch, Work, by_cublas, percentile};
-use std::env;
 use std::rc::Rc;
 use std::time::Duration;
 
 fn main() -> anyhow::Result<()> {
-    let choice = env::var("GALE_DEVICE").map_or(Ok(DeviceChoice::Auto), |it| it.parse())?;
-    let device = Device::open(choice)?;
+    let device = common::open_device()?;
     if device.is_emulator() {
         println!("no GPU: kernels run on the emulator, at small sizes; this counts for nothing as a GPU speed");
     }
     let cublas = device.cublas().map(Rc::new).map_err(|why| println!("cuBLAS: not compared, {why}")).ok();
-    let is_test = env::args().any(|it| it == "--test") || !env::args().any(|it| it == "--bench"); // as criterion sees it
-    let shapes = if device.is_emulator() || is_test { small } else { usual };
+    let shapes = if device.is_emulator() || common::is_test() { small } else { usual };
 
     let mut criterion = criterion(&device).configure_from_args();
     {

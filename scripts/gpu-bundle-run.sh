@@ -7,9 +7,9 @@
 #   OUT/summary.md             the same for people
 #   OUT/*.svg, *.gold, logs/   pictures, what the card's instructions compute, what each step printed
 #
-# Needs Linux on x86-64, gzip and an NVIDIA driver; libcublas, of a CUDA toolkit or of a Python package, and python3
-# with torch for comparisons with them. Each step has a time limit, and one that fails does not keep the others from
-# running. Exits with 1 if one failed, 2 on wrong usage.
+# Needs Linux on x86-64 with glibc 2.34 (of 2021) or newer, gzip and an NVIDIA driver; libcublas, of a CUDA toolkit or
+# of a Python package, and python3 with torch for comparisons with them. Each step has a time limit, and one that fails
+# does not keep the others from running. Exits with 1 if one failed, 2 on wrong usage.
 #
 #   GALE_DEVICE=cuda:1         another GPU than the first; or emulator, which tries all of this on the CPU, in small
 #   GALE_SHAPE=smollm2-1.7b    another shape than mistral-7b, which takes 16 GB of device memory
@@ -51,6 +51,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")" || exit
 for packed in bin/*.gz lib/*.gz tests/*.gz; do
     [ ! -e "$packed" ] || gunzip "$packed" || fail "cannot unpack $packed"
 done
+said=$(bin/gale --version 2>&1) || fail "bin/gale cannot start; expected x86-64 Linux, glibc 2.34 or newer, found: $said"
 export GALE_DEVICE=$device GALE_TEST_DEVICE=$device GALE_GOLDEN=$PWD/golden
 if [ "$device" != emulator ]; then export REQUIRE_GPU=1; fi
 

@@ -3,7 +3,6 @@
 use super::answer::Answer;
 use super::error::ApiError;
 use super::job::{Begin, Event, FinishReason, Job, TokenInfo, Usage};
-use super::log;
 use super::logprobs::{self, Scored};
 use super::metrics::{Clock, Metrics};
 use crate::device::Device;
@@ -56,11 +55,12 @@ impl Engine<'_> {
         Ok(to_first)
     }
 
-    /// Answers a request and tells its client how it ended, unless the device failed.
+    /// Answers a request and tells its client how it ended, unless the device failed. Gives a line about it if it was
+    /// answered to the end.
     ///
     /// # Errors
     /// The driver's, after which there are no more answers.
-    pub fn run(&mut self, job: &Job) -> Result<()> {
+    pub fn run(&mut self, job: &Job) -> Result<Option<String>> {
         let mut clock = self.metrics.start(job.arrived);
         let done = self.answers(job, &mut clock);
         self.metrics.allocated_bytes.set(self.device.allocated_bytes() as f64);
@@ -68,14 +68,13 @@ impl Engine<'_> {
         match done {
             Ok(usage) => {
                 self.metrics.finish(&clock, usage);
-                log(clock.line(usage));
                 job.send(Event::Done(usage));
-                Ok(())
+                Ok(Some(clock.line(usage)))
             }
             Err(Error::Interrupted) => {
                 self.metrics.cancelled.add(1);
                 job.send(Event::Failed(ApiError::shutting_down())); // nobody hears it if the client has left
-                Ok(())
+                Ok(None)
             }
             Err(error) => {
                 self.metrics.failed.add(1);
@@ -83,7 +82,7 @@ impl Engine<'_> {
                     return Err(error);
                 }
                 job.send(Event::Failed(blame(&error, job)));
-                Ok(())
+                Ok(None)
             }
         }
     }

@@ -121,10 +121,13 @@ fn run_device(app: &App, load: impl FnOnce() -> anyhow::Result<(Device, Session)
             app.metrics.cancelled.add(1);
             continue;
         }
-        if let Err(error) = engine.run(&job) {
-            app.fail(ApiError::broken(&error)); // so whoever is told of it finds a server that says so
-            job.send(Event::Failed(ApiError::broken(&error)));
-            return Err(error.into());
+        match engine.run(&job) {
+            Ok(line) => line.into_iter().for_each(log),
+            Err(error) => {
+                app.fail(ApiError::broken(&error)); // so whoever is told of it finds a server that says so
+                job.send(Event::Failed(ApiError::broken(&error)));
+                return Err(error.into());
+            }
         }
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! What a step or a chunk needs, known without running it.
 
-use super::{Options, Session, decode_step, launch_chunk};
+use super::{Options, Session, decode_step, prompt::launch_chunk};
 use crate::{
     config::Config,
     device::{Device, Launched},

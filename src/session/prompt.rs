@@ -1,7 +1,7 @@
 //! Prompts: many tokens at once, in chunks.
 
-use super::{Session, launch_chunk};
-use crate::{device::Launched, error::Result, kernels::MAX_TOKENS, ring::Position};
+use super::Session;
+use crate::{device::Launched, error::Result, kernels::MAX_TOKENS, model::Forward, ring::Position};
 use std::ops::ControlFlow;
 
 impl Session {
@@ -95,4 +95,18 @@ impl Session {
         self.position.0 += chunk.len() as u64;
         Ok(())
     }
+}
+
+/// What a chunk of a prompt takes. After the last one, a token is chosen; its position is left to that.
+pub(super) fn launch_chunk(model: &mut dyn Forward, n_tokens: u32, is_last: bool) -> Result<()> {
+    model.prefill(n_tokens)?;
+    match n_tokens - u32::from(is_last) {
+        0 => {}
+        n_positions => model.advance(n_positions)?,
+    }
+    if is_last {
+        model.head(n_tokens - 1..n_tokens)?;
+        model.sample()?;
+    }
+    Ok(())
 }

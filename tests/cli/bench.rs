@@ -141,4 +141,5 @@ fn doctor_tests_every_kernel() {
     }
     let kernels: Vec<&str> = report.lines().filter(|line| line.starts_with("kernel ")).collect();
     assert!(kernels.len() >= 20 && kernels.iter().all(|line| line.ends_with(" ok")), "{report}");
+    assert!(kernels.iter().all(|line| line.len() == kernels[0].len()), "a column of verdicts: {report}");
 }

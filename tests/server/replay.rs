@@ -36,6 +36,8 @@ fn expect_identical(response: &[u8], n_tokens: usize) {
         output.stderr
     );
     assert_eq!(output.status.code(), Some(0));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(!stderr.contains("TTFT"), "how long requests take is what a server logs: {stderr}");
 }
 
 /// The last line of stderr.
@@ -200,6 +202,14 @@ fn a_damaged_response_is_one_clear_line() {
     assert!(told(b"[1]").contains("expected a JSON object"));
     let plain = server.completion(&sampled()).to_string();
     assert!(told(plain.as_bytes()).contains("only an answer to a request with \"replay\": true"));
+    let mut request = sampled();
+    request["stream"] = true.into();
+    let stream = String::from_utf8(answer(&server, COMPLETIONS, request)).unwrap();
+    let events: Vec<&str> = stream.split_inclusive("\n\n").collect();
+    let cut = told(events[..events.len() - 2].concat().as_bytes());
+    assert!(cut.contains("the stream ends early") && !cut.contains("can be repeated"), "{cut}");
+    let [first, .., done] = &events[..] else { panic!("{stream}") };
+    assert!(told((first.to_string() + done).as_bytes()).contains("only an answer to a request with"), "it is whole");
     type Change = fn(&mut Value);
     let cases: [(&str, Change); 15] = [
         ("missing field `weights`", |it| drop(it["replay"]["fingerprint"].as_object_mut().unwrap().remove("weights"))),

@@ -26,10 +26,11 @@ use sample::{Samples, measure};
 
 /// Measures prompt processing (pp) and text generation (tg), as llama-bench does
 ///
-/// Tokenising is not part of it. For a prompt it shows the time to the first token; for generation the time of single
-/// tokens, and the bytes of weights and cache read per second beside what a copy moves, and a kernel that only reads, on
-/// the same device in the same run. Clocks, heat and throttling are shown where the driver tells. With --kernel it
-/// measures one kernel alone, with --attention what a sliding window saves. Without a window, and without --ctx, the context is what the tests need.
+/// Tokenising is not part of it. For a prompt it shows the time to the first token; for generation the time of
+/// single tokens, and the bytes of weights and cache read per second beside what a copy moves, and a kernel that
+/// only reads, on the same device in the same run. Clocks, heat and throttling are shown where the driver tells.
+/// With --kernel it measures one kernel alone, with --attention what a sliding window saves. Without a window, and
+/// without --ctx, the context is what the tests need.
 #[derive(Args)]
 #[command(after_long_help = EXAMPLES, group = ArgGroup::new("what").required(true).args(["dir", "shape", "kernel", "attention"]))]
 pub struct Bench {

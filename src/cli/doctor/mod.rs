@@ -42,6 +42,7 @@ impl Doctor {
         writeln!(out, "copy       {:.1} GB/s{note}", copy / 1e9)?;
         writeln!(out, "read       {:.1} GB/s{note}\n", read / 1e9)?;
 
+        let width = checks::ALL.iter().map(|it| it.kernel.len()).max().unwrap_or(0);
         let mut n_failed = 0;
         for check in checks::ALL {
             let verdict = match check.run(&device) {
@@ -51,7 +52,7 @@ impl Doctor {
                     format!("FAILED: {problem:#}")
                 }
             };
-            writeln!(out, "kernel     {:<16} {verdict}", check.kernel)?;
+            writeln!(out, "kernel     {:<width$} {verdict}", check.kernel)?;
         }
         if n_failed > 0 {
             say(format_args!("error: {n_failed} of {} kernels failed their test on this device", checks::ALL.len()));

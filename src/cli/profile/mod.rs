@@ -19,12 +19,13 @@ use super::options::{ModelOrShape, Running, without_effect};
 use super::output::Output;
 use table::Profiled;
 
-/// Shows what each kernel of a step or of a chunk does: on a GPU its time, on the emulator counters and a predicted time
+/// Shows what each kernel of a step or chunk does: on a GPU its time, on the emulator counters and a predicted time
 ///
-/// A step of decoding, or with -p a chunk of a prompt, runs launch by launch, in place: on the model's buffers, whose weights no cache holds. Bytes and
-/// FLOPs are what the launchers say that a launch needs at the least. On a GPU the time of the same step as one graph, or
-/// of the same chunk without events in between, stands below, and what of it is no kernel's. On the emulator times are predicted, by the model that src/roofline.rs
-/// writes down: nothing but arithmetic on data sheets.
+/// A step of decoding, or with -p a chunk of a prompt, runs launch by launch, in place: on the model's buffers, whose
+/// weights no cache holds. Bytes and FLOPs are what the launchers say that a launch needs at the least. On a GPU the
+/// time of the same step as one graph, or of the same chunk without events in between, stands below, and what of it
+/// is no kernel's. On the emulator times are predicted, by the model that src/roofline.rs writes down: nothing but
+/// arithmetic on data sheets.
 ///
 /// --predict shows those times without running anything, so a machine without a GPU tells in a second what a step of
 /// Mistral 7B needs.

@@ -7,6 +7,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
+/// The last event of a stream.
+const DONE: &str = "[DONE]";
+
 /// An answer that can be repeated.
 #[derive(Debug)]
 pub struct Saved {
@@ -25,8 +28,11 @@ impl Saved {
         let text = str::from_utf8(&bytes).map_err(|error| bad(format!("not UTF-8: {error}")))?;
         let objects = objects(text).map_err(bad)?;
         let Some(replay) = objects.iter().map(|it| &it["replay"]).find(|it| !it.is_null()) else {
-            let how = "only an answer to a request with \"replay\": true can be repeated";
-            return Err(bad(format!("key \"replay\": expected an object, found no such key; {how}")));
+            let why = match ends_early(text) {
+                true => "the stream ends early, without [DONE], and the last chunk before that has the key",
+                false => "only an answer to a request with \"replay\": true can be repeated",
+            };
+            return Err(bad(format!("key \"replay\": expected an object, found no such key; {why}")));
         };
         let replay = Replay::deserialize(replay).map_err(|error| bad(format!("key \"replay\": {error}")))?;
         let choices = choices(&objects, replay.tokens.len()).map_err(|it| bad(format!("key \"choices\": {it}")))?;
@@ -41,12 +47,25 @@ fn objects(text: &str) -> Result<Vec<Value>, String> {
         Ok(other) => Err(format!("expected a JSON object, found {}", shown(&other))),
         Err(error) => Err(format!("not valid JSON: {error}")),
     };
-    if !text.trim_start().starts_with("data:") {
+    if !is_stream(text) {
         return Ok(vec![parse(text)?]);
     }
-    let events = text.lines().enumerate().filter_map(|(i, line)| Some((i, line.strip_prefix("data:")?.trim())));
-    let events = events.filter(|(_, event)| *event != "[DONE]");
-    events.map(|(i, event)| parse(event).map_err(|it| format!("line {}: {it}", i + 1))).collect()
+    let chunks = events(text).filter(|(_, event)| *event != DONE);
+    chunks.map(|(i, event)| parse(event).map_err(|it| format!("line {}: {it}", i + 1))).collect()
+}
+
+fn is_stream(text: &str) -> bool {
+    text.trim_start().starts_with("data:")
+}
+
+/// What the events of a stream say, each with the index of its line.
+fn events(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    text.lines().enumerate().filter_map(|(i, line)| Some((i, line.strip_prefix("data:")?.trim())))
+}
+
+/// Whether it is a stream that was cut.
+fn ends_early(text: &str) -> bool {
+    is_stream(text) && events(text).all(|(_, event)| event != DONE)
 }
 
 /// What the objects have of each answer, put together.
