@@ -14,6 +14,7 @@ mod stopwatch;
 mod tokens;
 
 pub use cublas::by_cublas;
+pub use memory::noise_bytes;
 pub use sizes::{Size, Sizes};
 pub use stopwatch::{HeadStart, Stopwatch, percentile};
 
