@@ -31,6 +31,7 @@ impl<W: Half> PrefillAttention<'_, W> {
     /// A block for each tile of rows.
     pub fn launch(&self, device: &Device) -> Result<()> {
         device.note(|position| Cost { bytes: self.bytes(position), flops: self.flops(position) });
+        device.note_mma(|position| self.mma(position));
         let n_rows = self.n_tokens * (self.n_heads / self.n_kv_heads);
         self.launch_grid(device, Grid::x(n_rows.div_ceil(N_ROWS) * self.n_kv_heads))
     }
