@@ -74,7 +74,7 @@ pub struct Bench {
 enum Format {
     /// A table in Markdown
     Md,
-    /// An object a test, in a list; with --kernel that of the kernel alone
+    /// A list with one object a test; with --kernel one object, in no list
     Json,
     /// A line a test, with the keys of JSON in the first; of lists only those of words
     Csv,
