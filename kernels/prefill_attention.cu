@@ -92,12 +92,6 @@ template <uint32_t n_dims_> struct Shape {
     static constexpr uint32_t n_bytes = q_bytes + n_buffers * part_bytes;
 };
 
-// What some tokens see, whose first and last are at these positions.
-__device__ inline Span seen_from(uint32_t first_own, uint32_t last_own, uint32_t n_before)
-{
-    return {first_own - min(first_own, n_before), last_own};
-}
-
 // A block's work on some rows of a kv head. `shared` is the address of the queries, behind which the buffers are.
 template <typename Shape, typename W> struct Block {
     const Chunk<W>& chunk;
@@ -106,6 +100,7 @@ template <typename Shape, typename W> struct Block {
 
     static constexpr uint32_t n_dims = Shape::n_dims, n_value_dims = Shape::n_value_dims;
     static constexpr uint32_t n_key_parts = Shape::n_key_parts, n_parts = Shape::n_parts;
+    static constexpr bool may_share = n_value_dims == n_dims;
     using Rows = FlashRows<n_value_dims>;
 
     // Keys that a token sees before its own, at the most.
@@ -156,8 +151,10 @@ template <typename Shape, typename W> struct Block {
         __syncthreads();  // who reads this did not write it
     }
 
-    // Whether blocks may share keys.
-    __device__ bool are_shared() const { return n_dims == n_value_dims && chunk.n_tiles() <= n_shared_tiles; }
+    __device__ bool are_shared() const { return may_share && chunk.n_tiles() <= n_shared_tiles; }
+
+    // Of a tile of rows and kv head, shares or not.
+    __device__ uint32_t n_turns() const { return are_shared() ? max_shares : 1; }
 
     // The share is a range. There may be fewer than shares.
     __device__ void take_share(uint32_t log2) const
@@ -226,7 +223,7 @@ template <typename Shape, typename W> struct Block {
 
     __device__ void run() const
     {
-        if (work.share >= work.n_shares) return __syncthreads();  // all have read that
+        if (may_share && work.share >= work.n_shares) return __syncthreads();  // all have read that
         load_queries();
         for (;;) {
             pass();
@@ -248,7 +245,8 @@ template <typename Shape, typename W> struct Block {
         for (uint32_t i = 0; i < n_tiles(); i++) attend(rows, i);
         wait_for_groups<0>();
         __syncthreads();  // every warp is done with the last part, and all buffers are free for results
-        if (work.n_shares > 1 && !meet(rows)) return;
+        if constexpr (may_share)
+            if (work.n_shares > 1 && !meet(rows)) return;
         const SharedTile<n_value_dims> results = {part(0)};
         if (work.index[warp_row()] != no_row) {
             rows.template finish<W>(results, warp_row());
@@ -352,11 +350,10 @@ template <typename Shape, typename W> __device__ void attend_rows(const Chunk<W>
 {
     const Block<Shape, W> block = {chunk, work, shared};
     for (uint32_t i = blockIdx.x;; i += gridDim.x) {
-        const uint32_t n_tiles = here(chunk.n_tiles()), n_kv_heads = here(chunk.n_kv_heads);
-        const uint32_t n_shares = block.are_shared() ? max_shares : 1, of_tile = i / n_kv_heads;
-        if (of_tile >= n_tiles * n_shares) return;
-        const uint32_t tile = n_tiles - 1 - of_tile / n_shares;  // the last rows see the most keys, and come first
-        block.begin(i % n_kv_heads, tile, of_tile % n_shares);
+        const uint32_t n_tiles = chunk.n_tiles(), n_kv_heads = here(chunk.n_kv_heads), n_shares = block.n_turns();
+        if (i >= n_tiles * n_kv_heads * n_shares) return;
+        const uint32_t tile = n_tiles - 1 - i / n_kv_heads / n_shares;  // the last see the most keys, and come first
+        block.begin(i % n_kv_heads, tile, i / n_kv_heads % n_shares);
         block.run();
     }
 }

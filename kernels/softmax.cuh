@@ -29,6 +29,12 @@ struct Span {
     __device__ bool has_some_of(uint32_t key, uint32_t n) const { return key <= last && key + n > first; }
 };
 
+// What some tokens see, whose first and last are at these positions.
+__device__ inline Span seen_from(uint32_t first_own, uint32_t last_own, uint32_t n_before)
+{
+    return {first_own - min(first_own, n_before), last_own};
+}
+
 // The logarithm of the size of the ranges of a row that sees some keys before its own.
 __device__ inline uint32_t range_log2(uint32_t n_before)
 {

@@ -7,6 +7,7 @@ mod doctor;
 mod explain;
 mod fit;
 mod generate;
+mod health;
 mod inspect;
 mod logits;
 mod messages;

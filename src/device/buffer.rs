@@ -147,6 +147,11 @@ impl<T: Element> Buffer<T> {
         Rows { buffer, of: PhantomData }
     }
 
+    /// The same memory, byte by byte.
+    pub fn into_bytes(self) -> Buffer<u8> {
+        Buffer { start: self.start, len: self.bytes(), memory: self.memory, element: PhantomData }
+    }
+
     /// Where the device sees element 0.
     pub(super) fn address(&self) -> u64 {
         self.memory.address + self.start as u64

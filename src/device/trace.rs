@@ -18,6 +18,8 @@ pub struct Launched {
     pub kernel: &'static str,
     /// Unless its launcher said nothing.
     pub cost: Option<Cost>,
+    /// Its `mma` instructions, where its launcher knows them to be more than its FLOPs ask for.
+    pub mma: Option<u64>,
     /// On a GPU: between an event before it and one after it, which lie about a microsecond farther apart than it takes.
     pub time: Option<Duration>,
     /// On the emulator.
@@ -30,12 +32,14 @@ pub(super) struct Trace {
     position: u64,
     /// Of the launch that comes next.
     cost: Option<Cost>,
+    mma: Option<u64>,
     launches: Vec<Traced>,
 }
 
 struct Traced {
     kernel: &'static str,
     cost: Option<Cost>,
+    mma: Option<u64>,
     events: Option<(Event, Event)>,
     counters: Option<Counters>,
 }
@@ -51,7 +55,7 @@ impl Device {
         position: u64,
         work: impl FnOnce() -> std::result::Result<(), E>,
     ) -> std::result::Result<Vec<Launched>, E> {
-        let was = self.tracing().replace(Trace { position, cost: None, launches: vec![] });
+        let was = self.tracing().replace(Trace { position, cost: None, mma: None, launches: vec![] });
         assert!(was.is_none(), "a trace within a trace");
         let done = work();
         let trace = self.tracing().take().expect("nobody else takes it");
@@ -60,7 +64,7 @@ impl Device {
         let launched = |it: Traced| -> Result<Launched> {
             let ms = it.events.map(|(before, after)| before.elapsed_ms(&after)).transpose()?;
             let time = ms.map(|ms| Duration::from_secs_f32(ms.max(0.0) / 1e3));
-            Ok(Launched { kernel: it.kernel, cost: it.cost, time, counters: it.counters })
+            Ok(Launched { kernel: it.kernel, cost: it.cost, mma: it.mma, time, counters: it.counters })
         };
         Ok(trace.launches.into_iter().map(launched).collect::<Result<_>>()?)
     }
@@ -69,6 +73,13 @@ impl Device {
     pub fn note(&self, cost: impl FnOnce(u64) -> Cost) {
         if let Some(trace) = &mut *self.tracing() {
             trace.cost = Some(cost(trace.position));
+        }
+    }
+
+    /// The same, of a kernel whose `mma` do more than its formula asks for: how many the next launch does.
+    pub fn note_mma(&self, mma: impl FnOnce(u64) -> u64) {
+        if let Some(trace) = &mut *self.tracing() {
+            trace.mma = Some(mma(trace.position));
         }
     }
 
@@ -86,8 +97,8 @@ impl Device {
         let events = before.map(|before| Ok((before, self.record()?))).transpose()?;
         let counters = if runs { self.counters(kernel)? } else { None };
         if let Some(trace) = &mut *self.tracing() {
-            let cost = trace.cost.take();
-            trace.launches.push(Traced { kernel, cost, events, counters });
+            let (cost, mma) = (trace.cost.take(), trace.mma.take());
+            trace.launches.push(Traced { kernel, cost, mma, events, counters });
         }
         Ok(())
     }

@@ -34,6 +34,7 @@ impl<W: Half> PrefillAttention<'_, W> {
     /// turn.
     pub fn launch(&self, device: &Device) -> Result<()> {
         device.note(|position| Cost { bytes: self.bytes(position), flops: self.flops(position) });
+        device.note_mma(|position| self.mma(position));
         let n_parts = self.n_tiles() * self.n_kv_heads;
         let n_blocks = if self.may_share() { (n_parts * MAX_SHARES).min(device.n_multiprocessors()) } else { n_parts };
         self.launch_grid(device, Grid::x(n_blocks))

@@ -1,5 +1,5 @@
 use super::bytes_of;
-use crate::device::{Device, Grid, Result};
+use crate::device::{Cost, Device, Grid, Result};
 use crate::kernel;
 use crate::kernel::{In, Out};
 
@@ -34,6 +34,7 @@ pub const SAMPLE_MAX_VOCAB: u32 = 1 << 18;
 impl Sample<'_> {
     /// One block.
     pub fn launch(&self, device: &Device) -> Result<()> {
+        device.note(|_| Cost { bytes: self.bytes(), flops: 0 });
         self.launch_grid(device, Grid::x(1))
     }
 

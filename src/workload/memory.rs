@@ -1,17 +1,25 @@
 //! Kernels that move bytes: a matrix [n, k] of 16 bits.
 
 use super::{Sizes, Work, cold, inputs, output, weights};
-use crate::device::{Device, Result};
+use crate::device::{Buffer, Device, Result};
 use crate::kernels::{Copy, Noise, Read, Tile, n_tiled};
 
 fn bytes(Sizes { n, k, .. }: Sizes) -> usize {
     2 * n as usize * k as usize
 }
 
+/// Memory to read, a multiple of 1024 bytes: noise, as weights are.
+pub fn noise_bytes(device: &Device, bytes: usize) -> Result<Buffer<u8>> {
+    const ROW: usize = 32; // of a tile, of 16 rows
+    let mut tiles = device.alloc(&[bytes / 2])?;
+    let n_out = (bytes / 2 / ROW) as u32;
+    Noise { tiles: &mut tiles, n_out, n_in: ROW as u32, pair_distance: 0, seed: 1 }.launch(device)?;
+    Ok(tiles.into_bytes())
+}
+
 pub fn copy(device: &Device, sizes: Sizes) -> Result<Work> {
     let bytes = bytes(sizes);
-    let alloc = || device.zeroed::<u8>(&[bytes]);
-    let mut sets = cold(device, 2 * bytes, || Ok((alloc()?, alloc()?)))?;
+    let mut sets = cold(device, 2 * bytes, || Ok((noise_bytes(device, bytes)?, device.zeroed::<u8>(&[bytes])?)))?;
     Ok(Work::new(sets.len(), move |device, set| {
         let (from, to) = &mut sets[set];
         Copy { from, to, n: bytes as u64 }.launch(device)
@@ -20,7 +28,7 @@ pub fn copy(device: &Device, sizes: Sizes) -> Result<Work> {
 
 pub fn read(device: &Device, sizes: Sizes) -> Result<Work> {
     let bytes = bytes(sizes);
-    let sets = cold(device, bytes, || device.zeroed::<u8>(&[bytes]))?;
+    let sets = cold(device, bytes, || noise_bytes(device, bytes))?;
     let mut sum = output(device, &[1])?;
     Ok(Work::new(sets.len(), move |device, set| {
         Read { from: &sets[set], sum: &mut sum, n: bytes as u64 }.launch(device)

@@ -14,6 +14,7 @@ mod stopwatch;
 mod tokens;
 
 pub use cublas::by_cublas;
+pub use memory::noise_bytes;
 pub use sizes::{Size, Sizes};
 pub use stopwatch::{HeadStart, Stopwatch, percentile};
 
@@ -97,15 +98,13 @@ pub struct Work {
     next: usize,
     /// Of the first token, on which the cost of attention depends.
     position: u64,
-    /// Where the launcher cannot know it.
-    cost: Option<Cost>,
 }
 
 type Launch = Box<dyn FnMut(&Device, usize) -> Result<()>>;
 
 impl Work {
     fn new(n_sets: usize, launch: impl FnMut(&Device, usize) -> Result<()> + 'static) -> Work {
-        Work { launch: Box::new(launch), n_sets, next: 0, position: 0, cost: None }
+        Work { launch: Box::new(launch), n_sets, next: 0, position: 0 }
     }
 
     /// On the next set.
@@ -123,7 +122,7 @@ impl Work {
     /// What a launch needs at the least: its launcher's own count.
     pub fn cost(&mut self, device: &Device) -> Result<Cost> {
         let launched = device.trace(self.position, || self.launch(device))?;
-        Ok(launched[0].cost.or(self.cost).expect("who launches it says what it needs, or its work does"))
+        Ok(launched[0].cost.expect("who launches it says what it needs"))
     }
 }
 

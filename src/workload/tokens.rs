@@ -2,7 +2,7 @@
 
 use super::products::Stream;
 use super::{EPS, Sizes, Work, output, weights};
-use crate::device::{Cost, Device, Result};
+use crate::device::{Device, Result};
 use crate::kernels::{Advance, Embed, Norm, Sample};
 use crate::sampler::{Limits, Records, Sampling};
 
@@ -37,7 +37,7 @@ pub fn sample(device: &Device, Sizes { n, .. }: Sizes) -> Result<Work> {
     let (mut best, mut tokens) = (output(device, &[1])?, output(device, &[1])?);
     let (mut position, mut stop) = (output(device, &[1])?, output(device, &[1])?);
     let mut records = Records::new(device, 1)?;
-    let mut work = Work::new(1, move |device, _| {
+    Ok(Work::new(1, move |device, _| {
         Sample {
             params: &params,
             logits: &logits,
@@ -54,15 +54,11 @@ pub fn sample(device: &Device, Sizes { n, .. }: Sizes) -> Result<Work> {
             n_records: 1,
         }
         .launch(device)
-    });
-    work.cost = Some(Cost { bytes: u64::from(n) * size_of::<f32>() as u64, flops: 0 }); // which its parameters decide
-    Ok(work)
+    }))
 }
 
 /// One thread reads and writes one number: what any launch takes.
 pub fn advance(device: &Device, _: Sizes) -> Result<Work> {
     let mut position = output(device, &[1])?;
-    let mut work = Work::new(1, move |device, _| Advance { position: &mut position, n_tokens: 1 }.launch(device));
-    work.cost = Some(Cost { bytes: 2 * size_of::<u64>() as u64, flops: 0 });
-    Ok(work)
+    Ok(Work::new(1, move |device, _| Advance { position: &mut position, n_tokens: 1 }.launch(device)))
 }

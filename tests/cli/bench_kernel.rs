@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use gale::workload::{KERNELS, Size};
+use gale::workload::{KERNELS, Size, Sizes};
 use serde_json::Value;
 
 use crate::program::{command, emulated, finish, gale};
@@ -22,6 +22,9 @@ fn measure(kernel: &str, sizes: &[&str]) -> Value {
 fn check(row: &Value, bytes: u64, flops: u64) {
     assert_eq!((&row["bytes"], &row["flops"]), (&bytes.into(), &flops.into()), "{row}");
     let n = |key: &str| row[key].as_f64().unwrap();
+    let spread = n("stddev_us") / n("avg_us");
+    assert_eq!(row["is_spread_over_2_percent"], spread > 0.02, "{row}");
+    assert_eq!(row["health"]["unknown"], "the emulator has no clocks", "{row}");
     assert!(n("p50_us") > 0.0 && n("p99_us") >= n("p50_us") && row["n_repetitions"] == 2, "{row}");
     assert!((bytes as f64 / n("p50_us") / 1e3 - n("gb_per_s")).abs() <= 1e-6 * n("gb_per_s"), "{row}");
     assert!((flops as f64 / n("p50_us") / 1e6 - n("tflops")).abs() <= 1e-6 * n("tflops"), "{row}");
@@ -117,6 +120,7 @@ fn bench_of_a_kernel_in_each_format() {
     let [keys, values] = &lines[..] else { panic!("{csv:?}") };
     let value = |key: &str| values[keys.iter().position(|it| *it == key).unwrap()];
     assert_eq!([value("m"), value("window"), value("cublas")], ["2", "", ""], "{csv:?}");
+    assert_eq!(value("health_unknown"), "\"the emulator has no clocks\"", "{csv:?}");
     assert_eq!(keys.len(), values.len());
 }
 
@@ -135,6 +139,13 @@ fn help_lists_every_kernel_with_its_sizes() {
     let short: Vec<String> = listed(gale(&["bench", "-h"]).expect_ok().stdout, "Measure this kernel alone: ");
     assert_eq!(short, KERNELS.map(|it| it.name));
     let long = gale(&["bench", "--help"]).expect_ok().stdout;
+    for kernel in KERNELS.iter().filter(|it| it.takes().contains(&Size::M)) {
+        let is_said = kernel.name.starts_with("prefill_") || ["embed", "norm", "ring_write"].contains(&kernel.name);
+        let most = if is_said { 4096 } else { 8 };
+        gale(&["bench", "--kernel", kernel.name, "--m", &(most + 1).to_string()]).expect_error(&["--m", "at most"]);
+        let at_most = Sizes { m: most, ..kernel.usual() };
+        assert!(kernel.check(&at_most).is_ok(), "{}: --m {most}", kernel.name);
+    }
     for line in ["copy, read, noise, tile: --n --k\n", "norm: --m --k\n", "advance: none\n", "sample: --n\n"] {
         assert!(long.contains(line), "no {line:?} in {long}");
     }

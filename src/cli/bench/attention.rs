@@ -16,10 +16,14 @@ use gale::device::{Device, DeviceChoice};
 use gale::error::Error;
 use gale::kernels::NO_WINDOW;
 use gale::plan::Bytes;
+use gale::workload::percentile;
 use serde_json::{Value, json};
 
 use super::Format;
+use super::csv::csv;
 use super::report::NO_GPU_SPEED;
+use super::sample::{MAX_SPREAD, mean_and_deviation, spread};
+use crate::cli::health::Health;
 use crate::cli::output::Output;
 use crate::cli::say;
 use layer::{CHUNK, HEAD_DIM, Layer, N_HEADS, N_KV_HEADS};
@@ -61,14 +65,33 @@ struct Work {
     loaded_bytes: u64,
     /// Of a model with 32 layers.
     cache_bytes: u64,
-    /// On a GPU.
-    time: Option<Duration>,
+    /// Of some runs on a GPU, shortest first.
+    times: Vec<Duration>,
 }
 
 impl Work {
+    fn p50_ms(&self) -> Option<f64> {
+        (!self.times.is_empty()).then(|| percentile(&self.times, 0.5).as_secs_f64() * 1e3)
+    }
+
     fn tflops(&self) -> Option<f64> {
         let flops = (4 * self.pairs * u64::from(HEAD_DIM)) as f64;
-        self.time.map(|it| flops / it.as_secs_f64() / 1e12)
+        self.p50_ms().map(|ms| flops / ms / 1e9)
+    }
+
+    fn all_ms(&self) -> Vec<f64> {
+        self.times.iter().map(|it| it.as_secs_f64() * 1e3).collect()
+    }
+
+    fn json(&self) -> Value {
+        let all = self.all_ms();
+        let timed = |of: fn(&[f64]) -> f64| (!all.is_empty()).then(|| of(&all));
+        json!({
+            "pairs": self.pairs, "mma": self.mma, "loaded_bytes": self.loaded_bytes, "cache_bytes": self.cache_bytes,
+            "avg_ms": timed(|it| mean_and_deviation(it).0), "stddev_ms": timed(|it| mean_and_deviation(it).1),
+            "is_spread_over_2_percent": timed(spread).map(|it| it > MAX_SPREAD),
+            "p50_ms": self.p50_ms(), "tflops": self.tflops(),
+        })
     }
 }
 
@@ -98,8 +121,12 @@ impl AttentionArgs {
             let expected = "none on the emulator, whose counts are the same each time".to_owned();
             return Err(Error::Option { option: "--repetitions", expected, found: n.to_string() }.into());
         }
-        let rows = SIZES.map(|n_tokens| measure(&device, n_tokens, repetitions.unwrap_or(5)));
-        let rows = rows.into_iter().collect::<anyhow::Result<Vec<Row>>>()?;
+        let mut health = Health::watch(&device);
+        let mut rows = vec![];
+        for n_tokens in SIZES {
+            rows.push(measure(&device, n_tokens, repetitions.unwrap_or(5))?);
+            health.look();
+        }
         if let Some(svg) = svg {
             svg.write(&plot::draw(&rows, device.name()))?;
         }
@@ -107,10 +134,10 @@ impl AttentionArgs {
         if is_emulator && format != Format::Md {
             say(NO_GPU_SPEED);
         }
-        let json = || rows.iter().map(|row| row.json(&device)).collect::<Vec<_>>();
+        let json = || rows.iter().map(|row| row.json(&device, &health)).collect::<Vec<_>>();
         output.write(&match format {
             Format::Md if is_emulator => table_of_counts(&rows),
-            Format::Md => table_of_times(&rows, device.name()),
+            Format::Md => table_of_times(&rows, device.name(), &health),
             Format::Json => format!("{:#}\n", Value::Array(json())),
             Format::Csv => csv(&json()),
         })?;
@@ -128,14 +155,14 @@ fn measure(device: &Device, n_tokens: u32, n_runs: u32) -> anyhow::Result<Row> {
     let work = |window: u32| {
         let n_slots = if window == NO_WINDOW { n_tokens } else { window };
         let mut layer = Layer::new(device, window, n_slots)?;
-        let time = if is_emulator { None } else { Some(layer.time(n_tokens, n_runs)?) };
+        let times = if is_emulator { vec![] } else { layer.time(n_tokens, n_runs)? };
         if n_counted > 0 {
             layer.count(n_tokens, n_counted)?;
         }
         let pairs: u64 = (0..u64::from(n_tokens)).map(|position| (position + 1).min(window.into())).sum();
         let (mma, loaded_bytes) = layer.computed(n_tokens)?;
         let cache_bytes = N_LAYERS * u64::from(n_slots) * layer::bytes_of_position();
-        anyhow::Ok(Work { pairs: u64::from(N_HEADS) * pairs, mma, loaded_bytes, cache_bytes, time })
+        anyhow::Ok(Work { pairs: u64::from(N_HEADS) * pairs, mma, loaded_bytes, cache_bytes, times })
     };
     Ok(Row { n_tokens, windowed: work(WINDOW)?, full: work(NO_WINDOW)?, n_counted })
 }
@@ -155,8 +182,7 @@ impl Row {
     }
 
     fn time_ratio(&self) -> Option<f64> {
-        let (windowed, full) = (self.windowed.time?, self.full.time?);
-        Some(windowed.as_secs_f64() / full.as_secs_f64())
+        Some(self.windowed.p50_ms()? / self.full.p50_ms()?)
     }
 
     /// As people say it.
@@ -164,13 +190,7 @@ impl Row {
         format!("{}K", self.n_tokens >> 10)
     }
 
-    fn json(&self, device: &Device) -> Value {
-        let work = |it: &Work| {
-            json!({
-                "pairs": it.pairs, "mma": it.mma, "loaded_bytes": it.loaded_bytes, "cache_bytes": it.cache_bytes,
-                "ms": it.time.map(|it| it.as_secs_f64() * 1e3), "tflops": it.tflops(),
-            })
-        };
+    fn json(&self, device: &Device, health: &Health) -> Value {
         json!({
             "gpu_info": device.name(),
             "counts_as_gpu_speed": !device.is_emulator(),
@@ -178,33 +198,15 @@ impl Row {
             "n_tokens_counted": self.n_counted,
             "window": WINDOW, "chunk": CHUNK,
             "n_heads": N_HEADS, "n_kv_heads": N_KV_HEADS, "head_dim": HEAD_DIM, "n_layers_of_cache": N_LAYERS,
-            "windowed": work(&self.windowed),
-            "full": work(&self.full),
+            "windowed": self.windowed.json(),
+            "full": self.full.json(),
             "pair_ratio": self.pair_ratio(),
             "mma_ratio": self.work_ratio(),
             "time_ratio": self.time_ratio(),
             "cache_ratio": self.cache_ratio(),
+            "health": health.json(),
         })
     }
-}
-
-/// A line a row; what is in an object within it has both names: `full_ms`.
-fn csv(rows: &[Value]) -> String {
-    let cells = |row: &Value| -> Vec<(String, String)> {
-        let of = |(key, value): (&String, &Value)| match value.as_object() {
-            Some(inner) => inner.iter().map(|(name, it)| (format!("{key}_{name}"), cell(it))).collect(),
-            None => vec![(key.clone(), cell(value))],
-        };
-        row.as_object().expect("a row has names").iter().flat_map(of).collect()
-    };
-    let line = |cells: Vec<String>| cells.join(",") + "\n";
-    let head = line(cells(&rows[0]).into_iter().map(|(name, _)| name).collect());
-    head + &rows.iter().map(|row| line(cells(row).into_iter().map(|(_, cell)| cell).collect())).collect::<String>()
-}
-
-/// Nothing for what is not known.
-pub fn cell(value: &Value) -> String {
-    if value.is_null() { String::new() } else { value.to_string() }
 }
 
 fn table_of_counts(rows: &[Row]) -> String {
@@ -240,17 +242,17 @@ fn table_of_counts(rows: &[Row]) -> String {
         )
 }
 
-fn table_of_times(rows: &[Row], device: &str) -> String {
+fn table_of_times(rows: &[Row], device: &str, health: &Health) -> String {
     let mut table = "\
-| tokens | ms, window |  ms, full |  ratio | mma ratio | pairs of query and key | TFLOP/s, window | TFLOP/s, full | cache, ring | cache, full | ratio |
-| -----: | ---------: | --------: | -----: | --------: | ---------------------: | --------------: | ------------: | ----------: | ----------: | ----: |
+| tokens | ms p50, window | ms p50, full |  ratio | mma ratio | pairs of query and key | TFLOP/s, window | TFLOP/s, full | cache, ring | cache, full | ratio |
+| -----: | -------------: | -----------: | -----: | --------: | ---------------------: | --------------: | ------------: | ----------: | ----------: | ----: |
 "
     .to_owned();
     for row in rows {
         let Row { windowed, full, .. } = row;
-        let ms = |it: &Work| it.time.map_or(f64::NAN, |it| it.as_secs_f64() * 1e3);
+        let ms = |it: &Work| it.p50_ms().unwrap_or(f64::NAN);
         table += &format!(
-            "| {:>6} | {:>10.3} | {:>9.3} | {:>6.4} | {:>9.4} | {:>22.4} | {:>15.1} | {:>13.1} | {:>11} | {:>11} | {:>4.1}x |\n",
+            "| {:>6} | {:>14.3} | {:>12.3} | {:>6.4} | {:>9.4} | {:>22.4} | {:>15.1} | {:>13.1} | {:>11} | {:>11} | {:>4.1}x |\n",
             row.size(),
             ms(windowed),
             ms(full),
@@ -264,9 +266,19 @@ fn table_of_times(rows: &[Row], device: &str) -> String {
             row.cache_ratio(),
         );
     }
-    table
-        + &format!(
-            "\n{device}: one layer of Mistral 7B ({N_HEADS} query heads, {N_KV_HEADS} kv heads of {HEAD_DIM}) in chunks of \
+    table += &format!(
+        "\n{device}: one layer of Mistral 7B ({N_HEADS} query heads, {N_KV_HEADS} kv heads of {HEAD_DIM}) in chunks of \
              {CHUNK} tokens, window {WINDOW}; the cache is that of {N_LAYERS} layers.\n"
-        )
+    );
+    table += &health.text();
+    for row in rows {
+        for (work, name) in [(&row.windowed, "window"), (&row.full, "full")] {
+            let percent = 100.0 * spread(&work.all_ms());
+            if percent > 100.0 * MAX_SPREAD {
+                table +=
+                    &format!("{}, {name}: the runs differ by {percent:.1} %, so take them with care\n", row.size());
+            }
+        }
+    }
+    table
 }

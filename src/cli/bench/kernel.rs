@@ -11,11 +11,11 @@ use gale::workload::{KERNELS, Kernel, Size, Sizes, Stopwatch, by_cublas, percent
 use serde_json::{Map, Value, json};
 
 use super::Format;
-use super::attention::cell;
-use super::health::Health;
+use super::csv::csv;
 use super::report::NO_GPU_SPEED;
-use super::sample::mean_and_deviation;
+use super::sample::{MAX_SPREAD, mean_and_deviation};
 use crate::cli::bandwidth::Bandwidth;
+use crate::cli::health::Health;
 use crate::cli::options::without_effect;
 use crate::cli::output::Output;
 use crate::cli::say;
@@ -25,7 +25,7 @@ pub struct KernelArgs {
     #[arg(long, value_name = "NAME", help = short_help(), long_help = long_help())]
     kernel: Option<String>,
 
-    /// With --kernel: tokens, at most 8 of a step, and 4096 of a chunk
+    /// With --kernel: tokens, up to 8 for kernels of a step, 4096 for embed, norm, ring_write and prefill_*
     #[arg(long, value_name = "TOKENS", value_parser = value_parser!(u32).range(1..))]
     m: Option<u32>,
 
@@ -155,12 +155,8 @@ impl KernelArgs {
         }
         output.write(&match format {
             Format::Md => measured.table(&health),
-            Format::Json => format!("{:#}\n", Value::Object(measured.fields())),
-            Format::Csv => {
-                let (keys, values): (Vec<_>, Vec<_>) =
-                    measured.fields().into_iter().map(|(key, value)| (key, cell(&value))).unzip();
-                format!("{}\n{}\n", keys.join(","), values.join(","))
-            }
+            Format::Json => format!("{:#}\n", measured.fields(&health)),
+            Format::Csv => csv(&[measured.fields(&health)]),
         })?;
         Ok(ExitCode::SUCCESS)
     }
@@ -217,12 +213,16 @@ fn time_cublas(device: &Device, stopwatch: &mut Stopwatch, product: [u32; 3], n_
 }
 
 impl Measured<'_> {
+    fn spread(&self) -> f64 {
+        self.deviation / self.mean
+    }
+
     fn rate(&self) -> f64 {
         self.cost.bytes as f64 / self.p50
     }
 
     /// The same for every kernel; null is what has no meaning for this one, or was not asked for.
-    fn fields(&self) -> Map<String, Value> {
+    fn fields(&self, health: &Health) -> Value {
         let Self { kernel, cost, bandwidth, .. } = self;
         let mut fields = Map::from_iter([("kernel".to_owned(), kernel.name.into())]);
         fields.extend(Size::ALL.map(|size| {
@@ -237,6 +237,7 @@ impl Measured<'_> {
             "n_repetitions": self.n_runs,
             "bytes": cost.bytes, "flops": cost.flops,
             "avg_us": self.mean * 1e6, "stddev_us": self.deviation * 1e6,
+            "is_spread_over_2_percent": self.spread() > MAX_SPREAD,
             "p50_us": self.p50 * 1e6, "p99_us": self.p99 * 1e6,
             "gb_per_s": self.rate() / 1e9,
             "tflops": cost.flops as f64 / self.p50 / 1e12,
@@ -248,11 +249,12 @@ impl Measured<'_> {
             "cublas_p50_us": compared.map(|it| it.p50 * 1e6),
             "time_ratio_to_cublas": compared.map(|it| self.p50 / it.p50),
             "cublas_error": cublas.and_then(|it| it.as_ref().err()),
+            "health": health.json(),
         }) else {
             unreachable!("it is an object")
         };
         fields.extend(measured);
-        fields
+        Value::Object(fields)
     }
 
     fn table(&self, health: &Health) -> String {
@@ -285,6 +287,10 @@ impl Measured<'_> {
             bandwidth.read / 1e9,
         );
         text += &health.text();
+        if self.spread() > MAX_SPREAD {
+            let percent = 100.0 * self.spread();
+            text += &format!("the launches differ by {percent:.1} %, so take these figures with care\n");
+        }
         match &self.cublas {
             None => {}
             Some(Ok(it)) => {

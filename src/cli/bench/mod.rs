@@ -1,5 +1,5 @@
 mod attention;
-mod health;
+mod csv;
 mod kernel;
 mod report;
 mod sample;
@@ -15,11 +15,11 @@ use gale::ring::{Position, Ring};
 use gale::session::Options;
 
 use super::bandwidth::Bandwidth;
+use super::health::Health;
 use super::options::{ModelOrShape, Running};
 use super::output::Output;
 use super::say;
 use attention::AttentionArgs;
-use health::Health;
 use kernel::KernelArgs;
 use report::Report;
 use sample::{Samples, measure};
@@ -75,9 +75,9 @@ pub struct Bench {
 enum Format {
     /// A table in Markdown
     Md,
-    /// A list with one object a test
+    /// A list with one object a test; with --kernel one object, in no list
     Json,
-    /// A line a test, with the keys of JSON in the first
+    /// A line a test, with the keys of JSON in the first; of lists only those of words
     Csv,
 }
 

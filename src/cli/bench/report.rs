@@ -7,14 +7,12 @@ use gale::plan::{Bytes, Group, Plan};
 use serde_json::{Value, json};
 
 use super::Test;
-use super::health::Health;
-use super::sample::mean_and_deviation;
+use super::csv;
+use super::sample::{MAX_SPREAD, mean_and_deviation, spread};
 use crate::cli::bandwidth::Bandwidth;
+use crate::cli::health::Health;
 
 pub const NO_GPU_SPEED: &str = "emulator: counts for nothing as a GPU speed";
-
-/// A deviation beyond this share of the mean is said.
-const MAX_SPREAD: f64 = 0.02;
 
 pub struct Report<'a> {
     /// Its directory, or the name of its shape.
@@ -86,8 +84,8 @@ impl Report<'_> {
         let _ =
             writeln!(out, "\n{name}: a copy moves {:.1} GB/s, a kernel that only reads {:.1}", copy / 1e9, read / 1e9);
         out.push_str(&self.health.text());
-        for test in self.tests.iter().filter(|it| spread(it) > MAX_SPREAD) {
-            let percent = 100.0 * spread(test);
+        for test in self.tests.iter().filter(|it| it.spread() > MAX_SPREAD) {
+            let percent = 100.0 * test.spread();
             let _ = writeln!(out, "{}: the runs differ by {percent:.1} %, so take its mean with care", self.name(test));
         }
         if self.device.is_emulator() {
@@ -97,33 +95,22 @@ impl Report<'_> {
     }
 
     pub fn json(&self) -> String {
-        let tests = self.tests.iter().map(|test| {
+        format!("{:#}\n", Value::Array(self.rows()))
+    }
+
+    pub fn csv(&self) -> String {
+        csv::csv(&self.rows())
+    }
+
+    fn rows(&self) -> Vec<Value> {
+        let with_samples = |test: &Test| {
             let mut row = self.row(test);
             row["samples_ns"] = test.samples.totals.iter().map(|total| total.as_nanos() as f64).collect();
             row["samples_ts"] = test.samples.rates(test.n_tokens).into();
             row["health"] = self.health.json();
             row
-        });
-        format!("{:#}\n", Value::Array(tests.collect()))
-    }
-
-    /// The same keys as in JSON, but for lists.
-    pub fn csv(&self) -> String {
-        let mut out = String::new();
-        for test in &self.tests {
-            let row = self.row(test);
-            let fields = row.as_object().expect("a row has keys");
-            if out.is_empty() {
-                let _ = writeln!(out, "{}", fields.keys().map(String::as_str).collect::<Vec<_>>().join(","));
-            }
-            let quoted = |value: &Value| match value {
-                Value::Null => String::new(),
-                Value::String(text) => format!("\"{}\"", text.replace('"', "\"\"")),
-                other => other.to_string(),
-            };
-            let _ = writeln!(out, "{}", fields.values().map(quoted).collect::<Vec<_>>().join(","));
-        }
-        out
+        };
+        self.tests.iter().map(with_samples).collect()
     }
 
     /// Every test has the same keys; what it says nothing of is null.
@@ -151,7 +138,7 @@ impl Report<'_> {
             "stddev_ns": stddev_ns,
             "avg_ts": avg_ts,
             "stddev_ts": stddev_ts,
-            "is_spread_over_2_percent": spread(test) > MAX_SPREAD,
+            "is_spread_over_2_percent": test.spread() > MAX_SPREAD,
             "ttft_ms": self.first_token_ms(test),
             "p50_ms": of_decoding(|it| it.p50_ms),
             "p99_ms": of_decoding(|it| it.p99_ms),
@@ -202,10 +189,11 @@ impl Report<'_> {
     }
 }
 
-/// The deviation of the runs, as a share of their mean.
-fn spread(test: &Test) -> f64 {
-    let (mean, deviation) = mean_and_deviation(&test.samples.rates(test.n_tokens));
-    deviation / mean
+impl Test {
+    /// Of the runs' rates.
+    fn spread(&self) -> f64 {
+        spread(&self.samples.rates(self.n_tokens))
+    }
 }
 
 pub fn millions(n: u64) -> String {

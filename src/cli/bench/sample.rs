@@ -9,7 +9,7 @@ use gale::session::Session;
 use gale::workload::percentile;
 
 use super::Workload;
-use super::health::Health;
+use crate::cli::health::Health;
 
 /// The times of a test's repetitions.
 pub struct Samples {
@@ -93,6 +93,15 @@ impl Samples {
     }
 }
 
+/// A deviation beyond this share of the mean is said.
+pub const MAX_SPREAD: f64 = 0.02;
+
+/// The deviation of the samples, as a share of their mean.
+pub fn spread(samples: &[f64]) -> f64 {
+    let (mean, deviation) = mean_and_deviation(samples);
+    deviation / mean
+}
+
 /// Mean and sample standard deviation, 0 for a single one.
 pub fn mean_and_deviation(samples: &[f64]) -> (f64, f64) {
     let n = samples.len() as f64;
@@ -109,6 +118,7 @@ mod tests {
     fn figures_are_those_of_the_textbook() {
         assert_eq!(mean_and_deviation(&[2.0, 4.0, 6.0]), (4.0, 2.0));
         assert_eq!(mean_and_deviation(&[5.0]), (5.0, 0.0));
+        assert_eq!((spread(&[2.0, 4.0, 6.0]), spread(&[5.0])), (0.5, 0.0));
         let tokens = (1..=100).map(Duration::from_millis).collect();
         let samples = Samples { totals: vec![Duration::from_millis(500)], tokens };
         assert_eq!([0.5, 0.99, 1.0].map(|share| samples.percentile(share).as_millis()), [50, 99, 100]);

@@ -15,9 +15,10 @@ use gale::session::{Options, Session};
 use gale::workload::HeadStart;
 
 use super::bandwidth::Bandwidth;
+use super::health::Health;
 use super::options::{ModelOrShape, Running, without_effect};
 use super::output::Output;
-use table::Profiled;
+use table::{Profiled, Room};
 
 /// Shows what each kernel of a step or chunk does: on a GPU its time, on the emulator counters and a predicted time
 ///
@@ -59,7 +60,8 @@ pub struct Profile {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["ptx", "sass"])]
     svg: Option<PathBuf>,
 
-    /// Only predict: nothing runs, on the emulator, whose memory need not hold the model
+    /// Only predict: nothing runs; this machine's memory must hold one layer, the embedding, the output projection and the
+    /// cache of a layer
     #[arg(long, requires = "shape", conflicts_with_all = ["dir", "repetitions", "no_graph", "ptx", "sass"])]
     predict: bool,
 
@@ -124,6 +126,7 @@ impl Profile {
             Some(n_tokens) => Work::Chunk(ids(&session, n_tokens)),
             None => Work::Step,
         };
+        let mut health = Health::watch(&device);
         let mut head_start = HeadStart::new(&device)?;
         let trace = |_| {
             head_start.give(&device)?;
@@ -131,11 +134,15 @@ impl Profile {
         };
         let runs = (0..n_runs).map(trace).collect::<Result<Vec<_>, _>>()?;
         let time = if device.is_emulator() { None } else { Some(work.time(&mut session)?) };
+        health.look();
         work.mark(&device, &mut session)?;
 
         let rows = rows::rows(&runs);
         let bandwidth = Some(bandwidth);
-        let profiled = Profiled { model: &name, work: &work, device: &device, position, bandwidth, time, rows: &rows };
+        let (health, room) = (Some(&health), None);
+        let device = &device;
+        let profiled =
+            Profiled { model: &name, work: &work, device, position, bandwidth, health, room, time, rows: &rows };
         self.show(&profiled, svg)
     }
 }
@@ -167,8 +174,13 @@ impl Profile {
         let position = self.depth.into();
         let launches = Session::costs(&device, config, &options, position, self.n_prompt)?;
         let work = self.n_prompt.map_or(Work::Step, |n_tokens| Work::Chunk(vec![0; n_tokens as usize]));
-        let (rows, bandwidth, time) = (rows::rows(&[launches]), None, None);
-        let profiled = Profiled { model: name, work: &work, device: &device, position, bandwidth, time, rows: &rows };
+        let end = config.window.is_none().then_some(config.max_position);
+        let device_bytes = Session::plan(config, config.weight_type, &options)?.total_bytes();
+        let room = Some(Room { device_bytes, end, n_positions: self.depth.saturating_add(work.n_tokens() as u32) });
+        let (rows, bandwidth, health, time) = (rows::rows(&[launches]), None, None, None);
+        let device = &device;
+        let profiled =
+            Profiled { model: name, work: &work, device, position, bandwidth, health, room, time, rows: &rows };
         self.show(&profiled, svg)
     }
 

@@ -12,6 +12,8 @@ pub struct Row {
     pub n_calls: u32,
     /// Of one launch.
     pub cost: Option<Cost>,
+    /// Of one launch, where it is more than its FLOPs ask for.
+    pub mma: Option<u64>,
     /// Of all launches together, on a GPU.
     pub time: Option<Duration>,
     /// Of all launches together, on the emulator.
@@ -37,8 +39,8 @@ pub fn rows(runs: &Runs) -> Vec<Row> {
         let row = match place {
             Some(place) => &mut rows[place],
             None => {
-                let (kernel, cost) = (launch.kernel, launch.cost);
-                rows.push(Row { kernel, n_calls: 0, cost, time: None, counters: None });
+                let (kernel, cost, mma) = (launch.kernel, launch.cost, launch.mma);
+                rows.push(Row { kernel, n_calls: 0, cost, mma, time: None, counters: None });
                 rows.last_mut().expect("one was pushed")
             }
         };
@@ -58,7 +60,7 @@ mod tests {
 
     fn launch(kernel: &'static str, bytes: u64, us: u64) -> Launched {
         let cost = Some(Cost { bytes, flops: 0 });
-        Launched { kernel, cost, time: Some(Duration::from_micros(us)), counters: None }
+        Launched { kernel, cost, mma: None, time: Some(Duration::from_micros(us)), counters: None }
     }
 
     /// A kernel of two shapes is two rows; the slow run does not count.

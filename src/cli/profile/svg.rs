@@ -25,7 +25,7 @@ pub fn plot(profiled: &Profiled) -> String {
         (Some(card), _) => card,
         (None, true) => {
             let bandwidth = profiled.bandwidth.expect("it is measured before anything else");
-            Card { name: "", bytes_per_s: bandwidth.read, flops_per_s: f64::INFINITY }
+            Card { name: "", bytes_per_s: bandwidth.read, flops_per_s: f64::INFINITY, ..CARDS[0] }
         }
         (None, false) => CARDS[0],
     };

@@ -4,12 +4,14 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use gale::device::{Cost, Counters, Device};
+use gale::plan::Bytes;
 use gale::roofline::{CARDS, Card, GAP};
 use serde_json::{Value, json};
 
 use super::Work;
 use super::rows::Row;
 use crate::cli::bandwidth::Bandwidth;
+use crate::cli::health::Health;
 
 pub struct Profiled<'a> {
     pub model: &'a str,
@@ -19,9 +21,47 @@ pub struct Profiled<'a> {
     pub position: u64,
     /// Unless nothing ran.
     pub bandwidth: Option<Bandwidth>,
+    /// While it ran, if it did.
+    pub health: Option<&'a Health>,
+    /// Of what is only predicted.
+    pub room: Option<Room>,
     /// The same in one go, on a GPU.
     pub time: Option<Duration>,
     pub rows: &'a [Row],
+}
+
+/// What a card and the model must have room for, so that what is predicted can run.
+pub struct Room {
+    /// Weights, cache and scratch.
+    pub device_bytes: u64,
+    /// Positions that the model was trained for, if it has no window.
+    pub end: Option<u32>,
+    /// With those of the step or chunk.
+    pub n_positions: u32,
+}
+
+impl Room {
+    fn is_in_model(&self) -> bool {
+        self.end.is_none_or(|end| self.n_positions <= end)
+    }
+
+    fn is_in(&self, card: &Card) -> bool {
+        self.is_in_model() && self.device_bytes <= card.memory_bytes
+    }
+
+    /// What there is no room for, a line each.
+    fn text(&self) -> String {
+        let mut text = String::new();
+        if let (false, Some(end)) = (self.is_in_model(), self.end) {
+            let _ = writeln!(text, "the model was trained for {end} positions, and these are {}", self.n_positions);
+        }
+        for card in CARDS.iter().filter(|it| self.device_bytes > it.memory_bytes) {
+            let [takes, has] = [self.device_bytes, card.memory_bytes].map(Bytes);
+            let _ =
+                writeln!(text, "{}: weights, cache and scratch take {takes} and do not fit into its {has}", card.name);
+        }
+        text
+    }
 }
 
 pub fn us(time: Duration) -> f64 {
@@ -50,6 +90,8 @@ impl Profiled<'_> {
             Some(time) => self.measured(&mut out, time),
             None => self.counted(&mut out),
         }
+        out += &self.health.map_or(String::new(), Health::text);
+        out += &self.room.as_ref().map_or(String::new(), Room::text);
         out
     }
 
@@ -67,6 +109,11 @@ impl Profiled<'_> {
         us(step) - us(self.kernels_time())
     }
 
+    fn percent_of_read(&self, row: &Row) -> Option<f64> {
+        let bytes_per_s = row.total()?.bytes as f64 / row.time?.as_secs_f64();
+        Some(100.0 * bytes_per_s / self.bandwidth?.read)
+    }
+
     fn measured(&self, out: &mut String, step: Duration) {
         let _ = writeln!(
             out,
@@ -82,7 +129,7 @@ impl Profiled<'_> {
             let _ = match row.total() {
                 Some(Cost { bytes, flops }) => {
                     let rate = bytes as f64 / time.as_secs_f64();
-                    let percent = 100.0 * rate / read;
+                    let percent = self.percent_of_read(row).unwrap_or(f64::NAN);
                     let (mb, gflop) = (bytes as f64 / 1e6, flops as f64 / 1e9);
                     write!(out, " {mb:>9.2} | {gflop:>9.3} | {:>8.1} | {percent:>9.1} |", rate / 1e9)
                 }
@@ -167,8 +214,13 @@ impl Profiled<'_> {
             "n_launches": self.n_calls(),
             "predicted_gaps_us": gaps_us(self.rows),
             "predicted_step_us": predicted(&|card| step_us(self.rows, card)),
+            "health": self.health.map(Health::json),
             "kernels": rows,
         });
+        if let Some(room) = &self.room {
+            it["device_bytes"] = room.device_bytes.into();
+            it["fits"] = CARDS.iter().map(|card| (card.name.to_owned(), Value::from(room.is_in(card)))).collect();
+        }
         if let Some(step) = self.time {
             it["step_us"] = us(step).into();
             it["gaps_us"] = self.gaps_us(step).into();
@@ -189,6 +241,8 @@ impl Profiled<'_> {
         if let Some(time) = row.time {
             it["us"] = us(time).into();
             it["gb_per_s"] = row.total().map(|it| it.bytes as f64 / time.as_secs_f64() / 1e9).into();
+            it["percent_of_read"] = self.percent_of_read(row).into();
+            it["percent_of_step"] = self.time.map(|step| 100.0 * us(time) / us(step)).into();
         }
         if let Some(counters) = &row.counters {
             let named = counters.counts.named().map(|(name, n)| (name.to_owned(), Value::from(n)));
@@ -201,7 +255,7 @@ impl Profiled<'_> {
 
 /// All launches of a row; one whose launcher says nothing waits for memory like any other.
 pub fn predicted_us(row: &Row, card: &Card) -> f64 {
-    f64::from(row.n_calls) * us(card.predicted(row.cost.unwrap_or_default()))
+    f64::from(row.n_calls) * us(card.predicted(row.cost.unwrap_or_default(), row.mma))
 }
 
 fn gaps_us(rows: &[Row]) -> f64 {

@@ -29,7 +29,7 @@ struct Panel<'a> {
 
 /// `device` is where times come from.
 pub fn draw(rows: &[Row], device: &str) -> String {
-    let is_timed = rows.iter().all(|it| it.full.time.is_some());
+    let is_timed = rows.iter().all(|it| it.full.p50_ms().is_some());
     let work = Panel {
         rows,
         left: LEFTS[0],
@@ -63,7 +63,7 @@ pub fn draw(rows: &[Row], device: &str) -> String {
 }
 
 fn milliseconds(it: &Work) -> f64 {
-    it.time.map_or(f64::NAN, |it| it.as_secs_f64() * 1e3)
+    it.p50_ms().unwrap_or(f64::NAN)
 }
 
 fn millions(it: f64) -> String {
