@@ -5,14 +5,14 @@ use super::{
     device::card,
     entry,
     error::{Error, Result},
-    objects::{Context, PRIMARY, with_stack},
+    objects::{Context, Objects, PRIMARY, with_stack},
     put, put_if_wanted,
     state::driver,
 };
 use crate::exec::printf;
 use std::{
     ffi::{c_int, c_uint, c_ulonglong, c_void},
-    sync::{Arc, PoisonError, atomic::Ordering::Relaxed},
+    sync::{Arc, MutexGuard, PoisonError, atomic::Ordering::Relaxed},
 };
 
 /// `CU_CTX_FLAGS_MASK`.
@@ -46,8 +46,7 @@ pub unsafe extern "C" fn cuDevicePrimaryCtxRelease_v2(device: c_int) -> u32 {
         let mut objects = driver()?.objects();
         let n_retains = objects.n_primary_retains.checked_sub(1).ok_or(Error::INVALID_CONTEXT)?;
         objects.n_primary_retains = n_retains;
-        drop(objects);
-        if n_retains == 0 { end_primary() } else { Ok(()) }
+        if n_retains == 0 { end_primary(objects) } else { Ok(()) }
     })
 }
 
@@ -59,14 +58,17 @@ pub unsafe extern "C" fn cuDevicePrimaryCtxRelease_v2(device: c_int) -> u32 {
 pub unsafe extern "C" fn cuDevicePrimaryCtxReset_v2(device: c_int) -> u32 {
     entry(|| {
         card(device)?;
-        driver()?.objects().n_primary_retains = 0;
-        end_primary()
+        let mut objects = driver()?.objects();
+        objects.n_primary_retains = 0;
+        end_primary(objects)
     })
 }
 
-fn end_primary() -> Result {
+/// Takes it out of the table under the lock that its count was changed under: who retains it next gets a new one.
+fn end_primary(mut objects: MutexGuard<Objects>) -> Result {
+    let primary = objects.contexts.remove(&PRIMARY);
+    drop(objects);
     let driver = driver()?;
-    let primary = driver.objects().contexts.get(&PRIMARY).cloned();
     primary.iter().for_each(|context| driver.end_context(context));
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Many threads, and many rounds.
 
 use crate::{common::*, kernel::*};
-use cuda_emulator::driver::{Handle, context::*, copy::*, event::*, graph::*, memory::*, stream::*};
+use cuda_emulator::driver::{Handle, context::*, copy::*, device::*, event::*, graph::*, memory::*, stream::*};
 use std::{
     env, fs,
     sync::{
@@ -35,6 +35,31 @@ fn threads_with_contexts_of_their_own_do_not_meet() {
     thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| (0..10).for_each(|_| round()));
+        }
+    });
+}
+
+/// A thread that retains the primary context just when another releases it has one that works.
+#[test]
+fn threads_share_the_primary_context() {
+    succeeds("threads::child_retains", &[]);
+}
+
+/// Alone in its process, whose primary context it ends.
+#[test]
+#[ignore = "run by another test"]
+fn child_retains() {
+    ok(unsafe { cuInit(0) });
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..2000 {
+                    let context = handle(|out| unsafe { cuDevicePrimaryCtxRetain(out, 0) });
+                    ok(unsafe { cuCtxSetCurrent(context) });
+                    ok(unsafe { cuStreamDestroy_v2(blocking_stream()) });
+                    ok(unsafe { cuDevicePrimaryCtxRelease_v2(0) });
+                }
+            });
         }
     });
 }
