@@ -233,7 +233,7 @@ if [ "$device" = emulator ]; then
         'prefill_residual --m 24 --n 64 --k 64')
     long_chunks=('prefill_gate_up --m 40 --n 320 --k 64')
 else
-    shape=${GALE_SHAPE:-mistral-7b} prompt=512 generate=128 window=4096 depths=(16384 32768) prompts=(2048 8192 32768)
+    shape=${GALE_SHAPE:-mistral-7b} prompt=512 generate=128 window=4096 depths=(16384 32768) prompts=(64 128 2048 8192 32768)
     library=() load=$shape load_bytes=16000000000
     kernels=('gate_up --m 1 --n 28672 --k 4096' 'residual --m 1 --n 4096 --k 14336' 'qkv --m 1 --k 4096'
         'decode_attention --m 1 --window 4096 --depth 4096' 'residual --m 1 --n 4096 --k 4096'
