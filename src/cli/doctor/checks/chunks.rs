@@ -1,11 +1,12 @@
 //! The same products for chunks, and their norm: what is expected is what decoding gives.
 
 use anyhow::Result;
-use gale::device::Device;
+use gale::device::{Buffer, Device};
 use gale::kernels::*;
 
 use super::products::{
-    DIM, HEAD_DIM, HIDDEN_DIM, N_OUT, N_TOKENS, Stream, activations, gating_weight, normed_tokens, sums, turned, weight,
+    DIM, HEAD_DIM, HIDDEN_DIM, N_OUT, N_TOKENS, Stream, activations, gating_weight, normed_tokens, sums, turned,
+    weight, weight_of,
 };
 use super::{Number, expect, numbers, small};
 
@@ -18,41 +19,32 @@ pub fn norms<W: Number>(device: &Device) -> Result<()> {
 }
 
 pub fn adds<W: Number>(device: &Device) -> Result<()> {
-    let weight = weight::<W>(device, N_OUT, 0)?;
-    let (h, mut x) = (device.upload(&normed_tokens::<W>())?, device.upload(&[1f32; N_TOKENS * N_OUT])?);
-    let mut squares = device.alloc(&[N_TOKENS, 3])?;
-    let (n_tokens, n_in, n_out) = (N_TOKENS as u32, DIM as u32, N_OUT as u32);
-    PrefillResidual {
-        weight: &weight,
-        h: &h,
-        x: &mut x,
-        squares: &mut squares,
-        segment_sums: &mut device.alloc(&segment_sums_shape(n_tokens, n_out).map(|it| it as usize))?,
-        part_tickets: &mut device.zeroed(&part_tickets_shape(n_tokens, n_out).map(|it| it as usize))?,
-        n_tokens,
-        n_in,
-        n_out,
-    }
-    .launch(device)?;
-    expect("x", &x.to_vec()?, &sums())?;
+    let (weight, h) = (weight::<W>(device, N_OUT, 0)?, device.upload(&normed_tokens::<W>())?);
+    expect("x", &added(device, &weight, &h, [N_TOKENS, DIM, N_OUT])?, &sums())?;
     adds_shared::<W>(device)
 }
 
 /// A product of few rows and long columns, which blocks share. Sums of small whole numbers are exact.
 fn adds_shared<W: Number>(device: &Device) -> Result<()> {
+    const N_TOKENS: usize = 12;
     const N_IN: usize = 2048;
     const N_OUT: usize = 16;
-    const N_TOKENS: usize = 12;
-    let (n_tokens, n_in, n_out) = (N_TOKENS as u32, N_IN as u32, N_OUT as u32);
-    let rows = device.upload(&numbers::<W>(N_OUT * N_IN))?;
-    let mut weight = device.zeroed(&tiles_shape([n_out, n_in]).map(|it| it as usize))?;
-    Tile { rows: &rows, tiles: &mut weight, n_rows: n_out, n_in, first_row: 0, pair_distance: 0 }.launch(device)?;
-    let mut x = device.upload(&[1f32; N_TOKENS * N_OUT])?;
+    let (weight, h) = (weight_of(device, [N_OUT, N_IN], 0)?, device.upload(&numbers::<W>(N_TOKENS * N_IN))?);
+    let product =
+        |token: usize, row: usize| -> f32 { (0..N_IN).map(|i| small(row * N_IN + i) * small(token * N_IN + i)).sum() };
+    let expected = (0..N_TOKENS * N_OUT).map(|i| 1.0 + product(i / N_OUT, i % N_OUT)).collect::<Vec<_>>();
+    expect("x of shared parts", &added(device, &weight, &h, [N_TOKENS, N_IN, N_OUT])?, &expected)
+}
+
+/// x += weight h, from x = 1 on.
+fn added<W: Number>(device: &Device, weight: &Buffer<W>, h: &Buffer<W>, sizes: [usize; 3]) -> Result<Vec<f32>> {
+    let [n_tokens, n_in, n_out] = sizes.map(|it| it as u32);
+    let mut x = device.upload(&vec![1f32; sizes[0] * sizes[2]])?;
     PrefillResidual {
-        weight: &weight,
-        h: &device.upload(&numbers::<W>(N_TOKENS * N_IN))?,
+        weight,
+        h,
         x: &mut x,
-        squares: &mut device.alloc(&[N_TOKENS, 1])?,
+        squares: &mut device.alloc(&squares_shape(n_tokens, n_out).map(|it| it as usize))?,
         segment_sums: &mut device.alloc(&segment_sums_shape(n_tokens, n_out).map(|it| it as usize))?,
         part_tickets: &mut device.zeroed(&part_tickets_shape(n_tokens, n_out).map(|it| it as usize))?,
         n_tokens,
@@ -60,10 +52,7 @@ fn adds_shared<W: Number>(device: &Device) -> Result<()> {
         n_out,
     }
     .launch(device)?;
-    let product =
-        |token: usize, row: usize| -> f32 { (0..N_IN).map(|i| small(row * N_IN + i) * small(token * N_IN + i)).sum() };
-    let expected = (0..N_TOKENS * N_OUT).map(|i| 1.0 + product(i / N_OUT, i % N_OUT)).collect::<Vec<_>>();
-    expect("x of shared parts", &x.to_vec()?, &expected)
+    Ok(x.to_vec()?)
 }
 
 pub fn projects_and_turns<W: Number>(device: &Device) -> Result<()> {

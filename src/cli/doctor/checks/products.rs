@@ -50,8 +50,13 @@ pub(super) fn normed_tokens<W: Number>() -> Vec<W> {
 
 /// A weight of small numbers in tiles.
 pub(super) fn weight<W: Number>(device: &Device, n_rows: usize, pair_distance: u32) -> Result<Buffer<W>> {
-    let rows = device.upload(&numbers::<W>(n_rows * DIM))?;
-    let (n_rows, n_in) = (n_rows as u32, DIM as u32);
+    weight_of(device, [n_rows, DIM], pair_distance)
+}
+
+/// The same of any width.
+pub(super) fn weight_of<W: Number>(device: &Device, shape: [usize; 2], pair_distance: u32) -> Result<Buffer<W>> {
+    let [n_rows, n_in] = shape.map(|it| it as u32);
+    let rows = device.upload(&numbers::<W>(shape[0] * shape[1]))?;
     let mut tiles = device.zeroed(&tiles_shape([n_rows, n_in]).map(|it| it as usize))?;
     Tile { rows: &rows, tiles: &mut tiles, n_rows, n_in, first_row: 0, pair_distance }.launch(device)?;
     Ok(tiles)
