@@ -252,15 +252,10 @@ __device__ void multiply_chunk(
     const W* weight, const W* h, uint32_t n_tokens, uint32_t n_in, uint32_t n_tiles, P shares, Finish finish)
 {
     extern __shared__ uint4 shared[];
-    using Rows64Tokens16 = Shape<4, 1, 1, 2>;
-    using Rows64Tokens32 = Shape<4, 1, 2, 2>;
-    using Rows64Tokens64 = Shape<2, 2, 2, 2>;
-    using Rows128Tokens64 = Shape<4, 2, 4, 2>;
-    using Rows128Tokens128 = Shape<2, 4, 4, 2>;
-    using Rows256Tokens128 = Shape<4, 4, 8, 1>;
     const Segments segments(n_in);
     uint32_t best = 0, n_shares = 1, least = ~0u;
-    const auto consider = [&](uint32_t index, auto shape) {
+#pragma unroll
+    for (uint32_t index = 0; index < n_shapes; index++) with_shape(index, [&](auto shape) {
         const auto with = [&](uint32_t n, uint32_t cost) {
             if (cost >= least) return;
             best = index;
@@ -273,23 +268,9 @@ __device__ void multiply_chunk(
             const uint32_t n = shape.n_shares(n_tiles, n_tokens, segments);
             if (n > 1 && cost < ~0u) with(n, shape.cost_of_shares(n, segments));
         }
-    };
-    const auto run = [&](auto shape) {
+    });
+    with_shape(best, [&](auto shape) {
         using Product = ChunkProduct<W, decltype(shape), P>;
         Product(weight, h, n_tokens, n_in, n_tiles, P::are_allowed ? n_shares : 1, shared).run(shares, finish);
-    };
-    consider(0, Rows64Tokens16());
-    consider(1, Rows64Tokens32());
-    consider(2, Rows64Tokens64());
-    consider(3, Rows128Tokens64());
-    consider(4, Rows128Tokens128());
-    consider(5, Rows256Tokens128());
-    switch (best) {
-    case 0: return run(Rows64Tokens16());
-    case 1: return run(Rows64Tokens32());
-    case 2: return run(Rows64Tokens64());
-    case 3: return run(Rows128Tokens64());
-    case 4: return run(Rows128Tokens128());
-    case 5: return run(Rows256Tokens128());
-    }
+    });
 }

@@ -88,3 +88,18 @@ template <uint32_t n_row_warps_, uint32_t n_tiles_, uint32_t n_octets_, uint32_t
         return n_moved_pieces * (8 / n_shares) + n_meeting * 8 / segments.n_groups;
     }
 };
+
+constexpr uint32_t n_shapes = 6;
+
+// Calls `use` with one of them, by rows and tokens.
+template <typename Use> __device__ void with_shape(uint32_t index, Use use)
+{
+    switch (index) {
+    case 0: return use(Shape<4, 1, 1, 2>());  // 64 x 16
+    case 1: return use(Shape<4, 1, 2, 2>());  // 64 x 32
+    case 2: return use(Shape<2, 2, 2, 2>());  // 64 x 64
+    case 3: return use(Shape<4, 2, 4, 2>());  // 128 x 64
+    case 4: return use(Shape<2, 4, 4, 2>());  // 128 x 128
+    case 5: return use(Shape<4, 4, 8, 1>());  // 256 x 128
+    }
+}
