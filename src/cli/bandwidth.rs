@@ -1,5 +1,7 @@
 //! How fast the device's memory is, measured: the roofs that every kernel is under.
 
+use std::fmt::{self, Display, Formatter};
+
 use gale::device::{Device, Result};
 use gale::kernels::{Copy, Read};
 use gale::workload::noise_bytes;
@@ -34,6 +36,13 @@ impl Bandwidth {
             copy: best_rate(device, copy.bytes(), || copy.launch(device))?,
             read: best_rate(device, read.bytes(), || read.launch(device))?,
         })
+    }
+}
+
+/// As in `a copy moves 1.0 GB/s, a kernel that only reads 2.0`.
+impl Display for Bandwidth {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        write!(f, "a copy moves {:.1} GB/s, a kernel that only reads {:.1}", self.copy / 1e9, self.read / 1e9)
     }
 }
 

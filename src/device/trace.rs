@@ -33,20 +33,14 @@ pub(super) struct Trace {
     /// Of the launch that comes next.
     cost: Option<Cost>,
     mma: Option<u64>,
-    launches: Vec<Traced>,
-}
-
-struct Traced {
-    kernel: &'static str,
-    cost: Option<Cost>,
-    mma: Option<u64>,
-    events: Option<(Event, Event)>,
-    counters: Option<Counters>,
+    /// Without their times, which their events tell once all is done.
+    launches: Vec<(Launched, Option<(Event, Event)>)>,
 }
 
 impl Device {
-    /// Does `work`, and says of each launch in it what it needed and took, or of one that is captured what it will need. `position` is that of the first token of the
-    /// step that `work` takes. On the emulator each launch is waited for, and the process's counters are reset.
+    /// Does `work`, and says of each launch in it what it needed and took, or of one that is captured what it will need.
+    /// `position` is that of the first token of the step that `work` takes. On the emulator each launch is waited for, and
+    /// the process's counters are reset.
     ///
     /// # Errors
     /// Those of `work`, and the driver's.
@@ -61,10 +55,9 @@ impl Device {
         let trace = self.tracing().take().expect("nobody else takes it");
         done?;
         self.synchronize()?;
-        let launched = |it: Traced| -> Result<Launched> {
-            let ms = it.events.map(|(before, after)| before.elapsed_ms(&after)).transpose()?;
-            let time = ms.map(|ms| Duration::from_secs_f32(ms.max(0.0) / 1e3));
-            Ok(Launched { kernel: it.kernel, cost: it.cost, mma: it.mma, time, counters: it.counters })
+        let launched = |(it, events): (Launched, Option<(Event, Event)>)| -> Result<Launched> {
+            let ms = events.map(|(before, after)| before.elapsed_ms(&after)).transpose()?;
+            Ok(Launched { time: ms.map(|ms| Duration::from_secs_f32(ms.max(0.0) / 1e3)), ..it })
         };
         Ok(trace.launches.into_iter().map(launched).collect::<Result<_>>()?)
     }
@@ -98,7 +91,7 @@ impl Device {
         let counters = if runs { self.counters(kernel)? } else { None };
         if let Some(trace) = &mut *self.tracing() {
             let (cost, mma) = (trace.cost.take(), trace.mma.take());
-            trace.launches.push(Traced { kernel, cost, mma, events, counters });
+            trace.launches.push((Launched { kernel, cost, mma, time: None, counters }, events));
         }
         Ok(())
     }

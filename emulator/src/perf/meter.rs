@@ -4,7 +4,7 @@ use super::{
     Counts, LaunchCounts,
     access::{self, SECTOR_BYTES},
     footprint::Footprint,
-    l2::{L2, Priority},
+    l2::{L2, Moved, Priority},
 };
 use crate::{
     exec::observe::{At, Kind, Touch},
@@ -61,23 +61,25 @@ impl Meter {
             } else {
                 (&mut launch.host_read_bytes, &mut launch.host_write_bytes)
             };
-            if let Some(Kept { l2, priorities }) = kept
-                && start >= DEVICE_BASE
-            {
-                let mut l2 = l2.lock().unwrap_or_else(PoisonError::into_inner);
-                let kinds = [(touch.kind != Kind::Store, false), (touch.is_write(), true)];
-                for (_, is_write) in kinds.into_iter().filter(|(is_done, _)| *is_done) {
-                    let moved = l2.touch(start, end, is_write, priorities[pc]);
-                    *read += moved.read;
-                    *written += moved.written;
-                }
-                return;
-            }
+            let mut add = |is_write: bool| {
+                let moved = match kept {
+                    Some(Kept { l2, priorities }) if start >= DEVICE_BASE => {
+                        let mut l2 = l2.lock().unwrap_or_else(PoisonError::into_inner);
+                        l2.touch(start, end, is_write, priorities[pc])
+                    }
+                    _ => {
+                        let bytes = SECTOR_BYTES * footprint.mark(start, end, is_write, &mut nearby[pc]);
+                        if is_write { Moved { read: 0, written: bytes } } else { Moved { read: bytes, written: 0 } }
+                    }
+                };
+                *read += moved.read;
+                *written += moved.written;
+            };
             if touch.kind != Kind::Store {
-                *read += SECTOR_BYTES * footprint.mark(start, end, false, &mut nearby[pc]);
+                add(false);
             }
             if touch.is_write() {
-                *written += SECTOR_BYTES * footprint.mark(start, end, true, &mut nearby[pc]);
+                add(true);
             }
         });
         let counts = &mut by_pc[pc];

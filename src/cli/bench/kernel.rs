@@ -280,12 +280,7 @@ impl Measured<'_> {
             lines.iter_mut().zip(cells).for_each(|(line, cell)| *line += &format!("| {cell} "));
         }
         let mut text: String = lines.iter().map(|line| format!("{line}|\n")).collect();
-        text += &format!(
-            "\n{}: a copy moves {:.1} GB/s, a kernel that only reads {:.1}\n",
-            self.device.name(),
-            bandwidth.copy / 1e9,
-            bandwidth.read / 1e9,
-        );
+        text += &format!("\n{}: {bandwidth}\n", self.device.name());
         text += &health.text();
         if self.spread() > MAX_SPREAD {
             let percent = 100.0 * self.spread();

@@ -79,10 +79,7 @@ impl Report<'_> {
             }
             out.push('\n');
         }
-        let Bandwidth { copy, read } = self.bandwidth;
-        let name = self.device.name();
-        let _ =
-            writeln!(out, "\n{name}: a copy moves {:.1} GB/s, a kernel that only reads {:.1}", copy / 1e9, read / 1e9);
+        let _ = writeln!(out, "\n{}: {}", self.device.name(), self.bandwidth);
         out.push_str(&self.health.text());
         for test in self.tests.iter().filter(|it| it.spread() > MAX_SPREAD) {
             let percent = 100.0 * test.spread();
