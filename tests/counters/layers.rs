@@ -8,6 +8,7 @@ use crate::limits::COUNTING;
 use crate::step::{mistral, model};
 use gale::{
     config::{Config, WeightType},
+    device::Device,
     model::Forward,
     plan::{Plan, Sizes},
 };
@@ -23,6 +24,22 @@ const KERNELS: [&str; 7] = [
     "prefill_gate_up_bf16",
 ];
 
+/// An L2 that outlives launches: until the test ends, however it ends, since it is the process's.
+struct Kept<'a>(&'a Device);
+
+impl Kept<'_> {
+    fn new(device: &Device) -> Kept<'_> {
+        device.keep_l2(true).unwrap();
+        Kept(device)
+    }
+}
+
+impl Drop for Kept<'_> {
+    fn drop(&mut self) {
+        self.0.keep_l2(false).unwrap();
+    }
+}
+
 /// At most 1.02 times the weights of the layers.
 #[test]
 fn short_prompts_read_weights_once() {
@@ -35,7 +52,7 @@ fn short_prompts_read_weights_once() {
     let plan = Plan::new(&config, WeightType::Bf16, Sizes { n_slots: 4096, max_chunk: 128 });
     let mut model = model(&device, &config, &plan);
     let weights: u64 = plan.weights().filter(|it| it.name.starts_with("layers.")).map(|it| it.bytes()).sum();
-    device.keep_l2(true).unwrap();
+    let _kept = Kept::new(&device);
     for n_tokens in [16, 64, 128] {
         model.set_tokens(&vec![1; n_tokens as usize]).unwrap();
         // The first time, L2 has what another prompt left.
@@ -53,5 +70,4 @@ fn short_prompts_read_weights_once() {
             assert!(ratio <= 1.02, "{n_tokens} tokens: {moved} bytes of DRAM for {weights} of weights");
         }
     }
-    device.keep_l2(false).unwrap();
 }
